@@ -1,0 +1,1 @@
+"""Voice conversion as a library: no server, no environment, no global state."""
