@@ -141,3 +141,15 @@ class DeadlineExceeded(CoreError):
     """The time allowed for the request is over."""
 
     code = "deadline_exceeded"
+
+
+class VoiceNotFound(CoreError):
+    """No voice of that name is installed."""
+
+    code = "voice_not_found"
+
+
+class IndexNotFound(CoreError):
+    """No index of that name is installed."""
+
+    code = "index_not_found"

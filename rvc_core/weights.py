@@ -1,0 +1,136 @@
+"""Reading files of tensors safely, and bringing their spellings to one form."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rvc_core.errors import (
+    CoreError,
+    InvalidCheckpoint,
+    InvalidWeights,
+    MissingWeights,
+    UnsafeCheckpoint,
+)
+
+MAX_FILE_BYTES = 2 << 30
+_SPELLINGS = (  # of weight norm: magnitude, direction
+    (".weight_g", ".weight_v"),
+    (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
+)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_torch_file(path: Path) -> Any:
+    """What a torch file holds, tensors and plain values only; no code of the file is run.
+
+    Raise `UnsafeCheckpoint` when the file wants more than that or would unpack to far more
+    than its size, `InvalidCheckpoint` when it is no torch file.
+    """
+    _check_size(path)
+    mapped = zipfile.is_zipfile(path)  # the legacy format cannot be mapped
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise UnsafeCheckpoint(
+                f"{path.name} holds more than tensors and plain values; it was not loaded."
+            ) from None
+        raise InvalidCheckpoint(f"{path.name} is no torch file, or a damaged one.") from None
+    except (RuntimeError, ValueError, EOFError, KeyError, OSError, AttributeError, TypeError):
+        raise InvalidCheckpoint(f"{path.name} is no torch file, or a damaged one.") from None
+
+
+def _check_size(path: Path) -> None:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise MissingWeights(f"There is no file {path}.", value=str(path)) from None
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(entry.file_size for entry in archive.infolist()))
+    if size > MAX_FILE_BYTES:
+        raise UnsafeCheckpoint(
+            f"{path.name} would take {size} bytes; {MAX_FILE_BYTES} are allowed.", value=size
+        )
+
+
+def read_safetensors(
+    path: Path, error: type[CoreError] = InvalidWeights
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; raise `error` if it is none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise MissingWeights(f"There is no file {path}.", value=str(path)) from None
+    except (SafetensorError, OSError):
+        raise error(f"{path.name} is no safetensors file, or a damaged one.") from None
+
+
+def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights in float32, with each weight norm multiplied out, in either spelling."""
+    folded: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        spelling = next((s for s in _SPELLINGS if key.endswith(s)), None)
+        if spelling is None:
+            folded[key] = tensor.float() if tensor.is_floating_point() else tensor
+        elif key.endswith(spelling[1]):
+            stem = key[: -len(spelling[1])]
+            magnitude = state.get(stem + spelling[0])
+            if magnitude is None:
+                raise InvalidCheckpoint(f"The weight {stem + spelling[0]} is missing.")
+            folded[stem + ".weight"] = _multiply_out(magnitude.float(), tensor.float())
+    return folded
+
+
+def _multiply_out(magnitude: Tensor, direction: Tensor) -> Tensor:
+    """torch's weight norm: the norm is over every dimension in which `magnitude` has size 1."""
+    dims = [i for i, size in enumerate(magnitude.shape) if size == 1]
+    norm = torch.linalg.vector_norm(direction, dim=dims, keepdim=True)
+    used = norm > 0  # 0/0: a layer that was never trained
+    return direction * torch.where(used, magnitude / norm.where(used, norm + 1), 0.0)
+
+
+def load_strictly(
+    module: nn.Module, state: Mapping[str, Tensor], name: str, error: type[CoreError]
+) -> None:
+    """Put `state` into `module`, which may be on the meta device; raise on any difference."""
+    own = module.state_dict()
+    shared = own.keys() & state.keys()
+    differences = {
+        "lacks": own.keys() - state.keys(),
+        "has the unknown": state.keys() - own.keys(),
+        "has a wrong shape of": {key for key in shared if own[key].shape != state[key].shape},
+    }
+    for what, found in differences.items():
+        keys = sorted(found)
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            raise error(f"{name} {what} {', '.join(keys[:3])}{more}.")
+    module.load_state_dict(dict(state), strict=True, assign=True)
+    module.requires_grad_(False)
+
+
+def module_bytes(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
