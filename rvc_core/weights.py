@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,19 @@ from rvc_core.errors import (
 )
 
 MAX_FILE_BYTES = 2 << 30
+_BROKEN_FILE = (  # what torch and zipfile raise on bytes that are not what they seem
+    RuntimeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    EOFError,
+    OSError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 _SPELLINGS = (  # of weight norm: magnitude, direction
     (".weight_g", ".weight_v"),
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
@@ -42,9 +56,9 @@ def read_torch_file(path: Path) -> Any:
     Raise `UnsafeCheckpoint` when the file wants more than that or would unpack to far more
     than its size, `InvalidCheckpoint` when it is no torch file.
     """
-    _check_size(path)
-    mapped = zipfile.is_zipfile(path)  # the legacy format cannot be mapped
     try:
+        _check_size(path)
+        mapped = zipfile.is_zipfile(path)  # the legacy format cannot be mapped
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
@@ -52,7 +66,7 @@ def read_torch_file(path: Path) -> Any:
                 f"{path.name} holds more than tensors and plain values; it was not loaded."
             ) from None
         raise InvalidCheckpoint(f"{path.name} is no torch file, or a damaged one.") from None
-    except (RuntimeError, ValueError, EOFError, KeyError, OSError, AttributeError, TypeError):
+    except _BROKEN_FILE:
         raise InvalidCheckpoint(f"{path.name} is no torch file, or a damaged one.") from None
 
 

@@ -1,0 +1,1 @@
+"""Equality with Official RVC on random weights in its formats."""
