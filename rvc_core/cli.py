@@ -22,8 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         run: Callable[[argparse.Namespace], int] = parsed.run
         return run(parsed)
     except CoreError as error:
-        _complain(error)
-        return EXIT_USAGE if isinstance(error, InvalidOption) else EXIT_FAILED
+        return _fail(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
@@ -74,8 +73,10 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _complain(error: CoreError, subject: str = "") -> None:
+def _fail(error: CoreError, subject: str = "") -> int:
+    """Say what is wrong, in one line; return the exit code."""
     sys.stderr.write(f"{error.code}: {subject}{error.message}\n")
+    return EXIT_USAGE if isinstance(error, InvalidOption) else EXIT_FAILED
 
 
 def _convert(parsed: argparse.Namespace) -> int:
@@ -102,11 +103,10 @@ def _convert_one(
     try:
         report = convert_file(source, target)
     except CoreError as error:
-        _complain(error, f"{source}: ")
         if as_json:
             failure = {"code": error.code, "message": error.message}
             _say(json.dumps({"input": str(source), "error": failure}))
-        return EXIT_FAILED
+        return _fail(error, f"{source}: ")
     if as_json:
         _say(json.dumps({"input": str(source), "output": str(target), **report}))
     else:
