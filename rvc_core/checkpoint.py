@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from rvc_core.errors import InvalidCheckpoint, TrainingCheckpoint, UnsupportedVocoder
-from rvc_core.weights import fold_weight_norm, read_safetensors, read_torch_file
+from rvc_core.weights import read_safetensors, read_torch_file
 
 HIFI_GAN_NAMES = ("", "default", "hifi-gan", "hifigan")
 _FOREIGN_VOCODERS = {  # by prefix of keys
@@ -33,7 +33,7 @@ _FOREIGN_FILES = {  # by prefix of keys
 
 @dataclass(frozen=True)
 class VoiceFile:
-    """What a voice's file holds: tensors in float32 without weight norm, `config`, the rest."""
+    """What a voice's file holds: its tensors as they are stored, `config`, the rest."""
 
     state: dict[str, Tensor]
     config: Sequence[Any] | None
@@ -72,7 +72,7 @@ def _voice_file(
         raise _what_it_is(name, weight)
     kept = {key: t for key, t in weight.items() if not key.startswith("enc_q.")}  # training only
     known = config if isinstance(config, (list, tuple)) else None
-    return VoiceFile(fold_weight_norm(kept), known, dict(metadata))
+    return VoiceFile(kept, known, dict(metadata))
 
 
 def _check_vocoder(name: str, weight: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:

@@ -179,7 +179,7 @@ def _load(
         torch.set_num_threads(parsed.threads)
     path, index_path = _find_voice(parsed)
     voice = load_voice(path, parsed.device)
-    encoder_path = parsed.content_encoder or find_content_encoder(parsed.models, voice)
+    encoder_path = parsed.content_encoder or find_content_encoder(parsed.models, voice.facts)
     encoder = load_content_encoder(encoder_path, parsed.device)
     index = load_index(index_path) if index_path and options.index_rate > 0 else None
     converter = VoiceConverter(voice, encoder, index)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rvc_core.errors import ContentEncoderMismatch, InvalidWeights, MissingWeights
-from rvc_core.voice import HUBERT, Voice
+from rvc_core.voice import HUBERT, VoiceFacts
 from rvc_core.weights import (
     fold_weight_norm,
     load_strictly,
@@ -101,7 +101,7 @@ def load_content_encoder(path: Path, device: str = "cpu") -> ContentEncoder:
     return load_whisper_encoder(path, device)
 
 
-def find_content_encoder(models: Path, voice: Voice) -> Path:
+def find_content_encoder(models: Path, voice: VoiceFacts) -> Path:
     """Where the content encoder of `voice` lies in a models folder."""
     folder = models / "content"
     if voice.content == HUBERT:

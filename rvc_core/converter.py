@@ -57,14 +57,14 @@ class VoiceConverter:
     def __init__(
         self, voice: Voice, content_encoder: ContentEncoder, index: FeatureIndex | None = None
     ) -> None:
-        if content_encoder.name != voice.content:
+        if content_encoder.name != voice.facts.content:
             raise ContentEncoderMismatch(
-                f"The voice {voice.name} was trained on {voice.content}; "
+                f"The voice {voice.name} was trained on {voice.facts.content}; "
                 f"the content encoder given is {content_encoder.name}.",
                 value=content_encoder.name,
             )
         if index is not None:
-            index.check_width(voice.content_dim)
+            index.check_width(voice.config.content_dim)
         self.voice = voice
         self.content_encoder = content_encoder
         self.index = index
@@ -79,7 +79,7 @@ class VoiceConverter:
     ) -> Conversion:
         """Convert `source`; the result lasts exactly as long, official compatibility aside."""
         self._check(options, f0_estimator)
-        settled = settle_options(options, self.voice.defaults)
+        settled = settle_options(options, self.voice.facts.defaults)
         run = Run(token or Token(), on_progress)
         start = time.perf_counter()
         official = settled.compatibility == "official"
@@ -130,7 +130,7 @@ class VoiceConverter:
                 detected = estimate_in_blocks(f0_estimator, padded, n_frames, token=run.token)
             frame_rate = self.voice.config.frame_rate
             curve = np.asarray(detected, np.float64)
-            melody = plan_melody(curve, options, self.voice.f0_median, frame_rate)
+            melody = plan_melody(curve, options, self.voice.facts.f0_median, frame_rate)
         run.report("f0", 1, 1)
         edge = CONTEXT // _HOP
         heard = detected[edge : n_frames - edge].astype(np.float32)

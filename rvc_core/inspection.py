@@ -7,7 +7,7 @@ from typing import Any
 
 from rvc_core.errors import MissingWeights
 from rvc_core.retrieval import load_index
-from rvc_core.voice import Voice, load_voice
+from rvc_core.voice import HUBERT, load_voice
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def inspect_file(path: Path) -> dict[str, Any]:
         raise MissingWeights(f"There is no file {path}.", value=str(path))
     if _is_index(path):
         return _index_facts(path)
-    return _voice_facts(path, load_voice(path))
+    return _voice_facts(path)
 
 
 def _is_index(path: Path) -> bool:
@@ -37,25 +37,26 @@ def _index_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _voice_facts(path: Path, voice: Voice) -> dict[str, Any]:
-    config = voice.config
+def _voice_facts(path: Path) -> dict[str, Any]:
+    voice = load_voice(path)  # and not its facts alone: a damaged one must not look well
+    facts, config = voice.facts, voice.config
     return {
         "kind": "voice",
         "file": path.name,
         "bytes": path.stat().st_size,
         "sha256": voice.content_hash,
-        "version": voice.version,
+        "version": facts.version,
         "sample_rate": voice.sample_rate,
         "f0": voice.uses_f0,
         "speakers": voice.n_speakers,
         "frame_rate": round(config.frame_rate, 3),
-        "content": voice.content,
-        "embedder": voice.embedder if voice.content == "hubert" else voice.content,
+        "content": facts.content,
+        "embedder": facts.embedder if facts.content == HUBERT else facts.content,
         "encoder_layers": config.n_layers,
         "flow_layers": config.flow_layers,
         "block_type": config.generator.block_type,
         "upsample_rates": list(config.generator.upsample_rates),
-        "f0_median": voice.f0_median,
-        "defaults": dict(voice.defaults),
-        "card": dict(voice.card),
+        "f0_median": facts.f0_median,
+        "defaults": dict(facts.defaults),
+        "card": dict(facts.card),
     }

@@ -12,13 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
-
 from rvc_core.errors import InvalidCheckpoint
 from rvc_core.nn.generator import GeneratorShape
 from rvc_core.synthesizer import SynthesizerConfig
 
-State = Mapping[str, Tensor]
+Shapes = Mapping[str, tuple[int, ...]]  # of the tensors by name, weight norm multiplied out
 
 RVC_FRAME_RATE = 100
 STOCK_RATES: dict[tuple[int, ...], tuple[tuple[int, ...], ...]] = {  # by upsampling kernels
@@ -43,67 +41,67 @@ def parse_sample_rate(value: Any) -> int | None:
     return hertz if 8_000 <= hertz <= 192_000 else None
 
 
-def read_layout(state: State, config: Sequence[Any] | None, label: Any) -> SynthesizerConfig:
-    """Layout of the network that `state` belongs to; `label` is the file's `sr` entry."""
+def read_layout(shapes: Shapes, config: Sequence[Any] | None, label: Any) -> SynthesizerConfig:
+    """Layout of the network whose tensors have these `shapes`; `label` is the file's `sr` entry."""
     attention = "enc_p.encoder.attn_layers.0."
-    hidden, content_dim = _shape(state, "enc_p.emb_phone.weight")
-    filter_channels, _, kernel_size = _shape(state, "enc_p.encoder.ffn_layers.0.conv_1.weight")
-    _, positions, head_dim = _shape(state, attention + "emb_rel_k")
-    flow_layer = _shape(state, "flow.flows.0.enc.in_layers.0.weight")
-    generator = _read_generator(state, config, label)
+    hidden, content_dim = _shape(shapes, "enc_p.emb_phone.weight")
+    filter_channels, _, kernel_size = _shape(shapes, "enc_p.encoder.ffn_layers.0.conv_1.weight")
+    _, positions, head_dim = _shape(shapes, attention + "emb_rel_k")
+    flow_layer = _shape(shapes, "flow.flows.0.enc.in_layers.0.weight")
+    generator = _read_generator(shapes, config, label)
     return SynthesizerConfig(
         sample_rate=_sample_rate(generator, config, label),
         content_dim=content_dim,
-        uses_f0="enc_p.emb_pitch.weight" in state,
-        n_speakers=_shape(state, "emb_g.weight")[0],
+        uses_f0="enc_p.emb_pitch.weight" in shapes,
+        n_speakers=_shape(shapes, "emb_g.weight")[0],
         hidden_channels=hidden,
         filter_channels=filter_channels,
         n_heads=hidden // head_dim,
-        n_layers=_count(state, "enc_p.encoder.attn_layers."),
+        n_layers=_count(shapes, "enc_p.encoder.attn_layers."),
         kernel_size=kernel_size,
         window=positions // 2,
-        flow_hidden=_shape(state, "flow.flows.0.pre.weight")[0],
-        n_flows=_count(state, "flow.flows."),
-        flow_layers=_count(state, "flow.flows.0.enc.in_layers."),
+        flow_hidden=_shape(shapes, "flow.flows.0.pre.weight")[0],
+        n_flows=_count(shapes, "flow.flows."),
+        flow_layers=_count(shapes, "flow.flows.0.enc.in_layers."),
         flow_kernel=flow_layer[2],
         generator=generator,
     )
 
 
-def _read_generator(state: State, config: Sequence[Any] | None, label: Any) -> GeneratorShape:
-    channels, channels_in, _ = _shape(state, "dec.conv_pre.weight")
-    n_stages = _count(state, "dec.ups.")
-    kernels = tuple(_shape(state, f"dec.ups.{i}.weight")[2] for i in range(n_stages))
-    n_blocks = _count(state, "dec.resblocks.") // max(1, n_stages)
-    block_type = "1" if "dec.resblocks.0.convs1.0.weight" in state else "2"
+def _read_generator(shapes: Shapes, config: Sequence[Any] | None, label: Any) -> GeneratorShape:
+    channels, channels_in, _ = _shape(shapes, "dec.conv_pre.weight")
+    n_stages = _count(shapes, "dec.ups.")
+    kernels = tuple(_shape(shapes, f"dec.ups.{i}.weight")[2] for i in range(n_stages))
+    n_blocks = _count(shapes, "dec.resblocks.") // max(1, n_stages)
+    block_type = "1" if "dec.resblocks.0.convs1.0.weight" in shapes else "2"
     convs = "convs1" if block_type == "1" else "convs"
-    depth = _count(state, f"dec.resblocks.0.{convs}.")
+    depth = _count(shapes, f"dec.resblocks.0.{convs}.")
     block_kernels = (
-        _shape(state, f"dec.resblocks.{i}.{convs}.0.weight")[2] for i in range(n_blocks)
+        _shape(shapes, f"dec.resblocks.{i}.{convs}.0.weight")[2] for i in range(n_blocks)
     )
     trusted = _matching_config(config, channels, kernels)
     return GeneratorShape(
         channels_in=channels_in,
         channels=channels,
-        upsample_rates=_upsample_rates(state, kernels, trusted, label),
+        upsample_rates=_upsample_rates(shapes, kernels, trusted, label),
         upsample_kernels=kernels,
         block_type=block_type,
         block_kernels=tuple(block_kernels),
         block_dilations=_dilations(trusted, n_blocks, depth, block_type),
-        speaker_dim=_shape(state, "emb_g.weight")[1],
+        speaker_dim=_shape(shapes, "emb_g.weight")[1],
     )
 
 
-def _shape(state: State, key: str) -> tuple[int, ...]:
-    if key not in state:
+def _shape(shapes: Shapes, key: str) -> tuple[int, ...]:
+    if key not in shapes:
         raise InvalidCheckpoint(f"The voice lacks {key}.")
-    return tuple(state[key].shape)
+    return shapes[key]
 
 
-def _count(state: State, prefix: str) -> int:
+def _count(shapes: Shapes, prefix: str) -> int:
     """Number of different indices that follow `prefix` in the keys."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
-    return len({match[1] for key in state if (match := pattern.match(key))})
+    return len({match[1] for key in shapes if (match := pattern.match(key))})
 
 
 def _matching_config(
@@ -124,12 +122,12 @@ def _integers(value: Any) -> tuple[int, ...] | None:
 
 
 def _upsample_rates(
-    state: State, kernels: tuple[int, ...], config: Sequence[Any] | None, label: Any
+    shapes: Shapes, kernels: tuple[int, ...], config: Sequence[Any] | None, label: Any
 ) -> tuple[int, ...]:
     stated = _integers(config[RATES]) if config is not None else None
-    if stated is not None and _rates_fit(state, stated, kernels):
+    if stated is not None and _rates_fit(shapes, stated, kernels):
         return stated
-    candidates = [r for r in STOCK_RATES.get(kernels, ()) if _rates_fit(state, r, kernels)]
+    candidates = [r for r in STOCK_RATES.get(kernels, ()) if _rates_fit(shapes, r, kernels)]
     wanted = parse_sample_rate(label) or (
         parse_sample_rate(config[SAMPLE_RATE]) if config is not None else None
     )
@@ -143,7 +141,7 @@ def _upsample_rates(
     return candidates[0]
 
 
-def _rates_fit(state: State, rates: tuple[int, ...], kernels: tuple[int, ...]) -> bool:
+def _rates_fit(shapes: Shapes, rates: tuple[int, ...], kernels: tuple[int, ...]) -> bool:
     """Whether the kernels can upsample by `rates`, and the excitation's strides agree."""
     if len(rates) != len(kernels):
         return False
@@ -151,7 +149,7 @@ def _rates_fit(state: State, rates: tuple[int, ...], kernels: tuple[int, ...]) -
         return False
     for stage in range(len(rates) - 1):
         key = f"dec.noise_convs.{stage}.weight"
-        if key in state and state[key].shape[2] != 2 * math.prod(rates[stage + 1 :]):
+        if key in shapes and shapes[key][2] != 2 * math.prod(rates[stage + 1 :]):
             return False
     return True
 

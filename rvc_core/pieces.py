@@ -97,7 +97,9 @@ class PieceMaker:
         device = self.voice.device
         heard = torch.from_numpy(self._padded[piece.start : piece.stop].astype(np.float32))
         encoder = self._models.content_encoder
-        content = encoder.encode(heard.to(device), self.voice.content_dim).float().cpu().numpy()
+        content = (
+            encoder.encode(heard.to(device), self.voice.config.content_dim).float().cpu().numpy()
+        )
         index = self._models.index
         if index is None or self.options.index_rate == 0:
             return content, content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ from rvc_core.errors import InvalidCheckpoint, InvalidOption
 from rvc_core.layout import read_layout
 from rvc_core.options import OPTION_SPECS
 from rvc_core.synthesizer import Synthesizer, SynthesizerConfig
-from rvc_core.weights import file_hash, load_strictly, module_bytes
+from rvc_core.weights import (
+    file_hash,
+    fold_weight_norm,
+    folded_shapes,
+    load_strictly,
+    module_bytes,
+)
 
 HUBERT = "hubert"
 _VERSIONS = {256: "v1", 768: "v2"}  # by width of the content features
@@ -24,34 +30,47 @@ _PLAIN_NAME = re.compile(r"\w[\w.:+-]*")
 _CONTENTVEC_NAMES = ("", "contentvec", "hubert", "hubert_base")
 
 
-@dataclass
-class Voice:
-    """An RVC voice; `content` names the content encoder it was trained on.
+@dataclass(frozen=True)
+class VoiceFacts:
+    """What a voice's file says; `content` names the content encoder it was trained on.
 
     `embedder` is the folder of that encoder's weights where it is not ContentVec. `defaults`
-    holds this voice's values of options that were left unset. Only `to` changes a voice.
+    holds this voice's values of options that were left unset.
     """
 
     name: str
-    synthesizer: Synthesizer
-    content_hash: str
+    config: SynthesizerConfig
     content: str = HUBERT
     embedder: str = "hubert_base"
     f0_median: float | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, str] = field(default_factory=dict)
-    fast_dtype: torch.dtype | None = None  # of the copy for precision "fast"; None: there is none
-    _fast: Synthesizer | None = None
-
-    @property
-    def config(self) -> SynthesizerConfig:
-        """Layout of the network."""
-        return self.synthesizer.config
 
     @property
     def version(self) -> str:
         """v1 or v2, told by the width of the content features."""
         return _VERSIONS[self.config.content_dim]
+
+
+@dataclass
+class Voice:
+    """An RVC voice, ready to synthesize. Only `to` changes it."""
+
+    facts: VoiceFacts
+    synthesizer: Synthesizer
+    content_hash: str  # SHA-256 of the file
+    fast_dtype: torch.dtype | None = None  # of the copy for precision "fast"; None: there is none
+    _fast: Synthesizer | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self.facts.name
+
+    @property
+    def config(self) -> SynthesizerConfig:
+        """Layout of the network."""
+        return self.facts.config
 
     @property
     def sample_rate(self) -> int:
@@ -67,11 +86,6 @@ class Voice:
     def n_speakers(self) -> int:
         """Number of speakers; ids start at 0."""
         return self.config.n_speakers
-
-    @property
-    def content_dim(self) -> int:
-        """Width of the content features."""
-        return self.config.content_dim
 
     @property
     def nbytes(self) -> int:
@@ -99,25 +113,35 @@ class Voice:
         return self._fast
 
 
+def read_voice_facts(path: Path) -> VoiceFacts:
+    """What a `.pth` or `.safetensors` voice says, without loading its weights into memory."""
+    return _facts(read_voice_file(path), path)
+
+
 def load_voice(path: Path, device: str = "cpu") -> Voice:
     """Load a `.pth` or `.safetensors` voice in float32; raise `InvalidCheckpoint` if it is none."""
     file = read_voice_file(path)
-    config = read_layout(file.state, file.config, file.metadata.get("sr"))
+    facts = _facts(file, path)
+    with torch.device("meta"):
+        synthesizer = Synthesizer(facts.config)
+    load_strictly(synthesizer, fold_weight_norm(file.state), path.name, InvalidCheckpoint)
+    voice = Voice(facts, synthesizer.eval(), file_hash(path))
+    voice.to(device)
+    return voice
+
+
+def _facts(file: VoiceFile, path: Path) -> VoiceFacts:
+    config = read_layout(folded_shapes(file.state), file.config, file.metadata.get("sr"))
     if config.content_dim not in _VERSIONS:
         raise InvalidCheckpoint(
             f"{path.name} takes content features of width {config.content_dim}; "
             "known are 256 (v1) and 768 (v2)."
         )
-    with torch.device("meta"):
-        synthesizer = Synthesizer(config)
-    load_strictly(synthesizer, file.state, path.name, InvalidCheckpoint)
-    voice = Voice(path.stem, synthesizer.eval(), file_hash(path), **_stated(file, path.name))
-    voice.to(device)
-    return voice
+    return VoiceFacts(path.stem, config, **_stated(file, path.name))
 
 
 def _stated(file: VoiceFile, name: str) -> dict[str, Any]:
-    """What the metadata says, checked, as arguments of `Voice`."""
+    """What the metadata says, checked, as arguments of `VoiceFacts`."""
     metadata = file.metadata
     stated: dict[str, Any] = {}
     for field_name, value in (
@@ -135,7 +159,6 @@ def _stated(file: VoiceFile, name: str) -> dict[str, Any]:
     if isinstance(card, Mapping):
         stated["card"] = {str(key): str(value) for key, value in card.items()}
     stated["defaults"] = _checked_defaults(metadata.get("defaults"), name)
-    assert stated.keys() <= {f.name for f in fields(Voice)}
     return stated
 
 

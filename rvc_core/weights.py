@@ -100,6 +100,20 @@ def read_safetensors(
         raise error(f"{path.name} is no safetensors file, or a damaged one.") from None
 
 
+def folded_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shapes that `fold_weight_norm` would give, without touching a value."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, tensor in state.items():
+        for magnitude, direction in _SPELLINGS:
+            if key.endswith(direction):
+                key = key[: -len(direction)] + ".weight"
+            elif key.endswith(magnitude):
+                break
+        else:
+            shapes[key] = tuple(tensor.shape)
+    return shapes
+
+
 def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same weights in float32, with each weight norm multiplied out, in either spelling."""
     folded: dict[str, Tensor] = {}

@@ -65,4 +65,4 @@ def test_the_voice_says_which_encoder_it_needs(
     extras: dict[str, Any], place: str, tmp_path: Path
 ) -> None:
     voice = TinyVoice(extras=extras).load(tmp_path)
-    assert find_content_encoder(tmp_path, voice) == tmp_path / place
+    assert find_content_encoder(tmp_path, voice.facts) == tmp_path / place

@@ -34,7 +34,7 @@ from tests.rvc_core.tiny import RATES, FakeContentEncoder, FakeF0Estimator, Tiny
 
 
 def convert(voice: Voice, source: Audio, token: Token | None = None, **options: Any) -> Conversion:
-    converter = VoiceConverter(voice, FakeContentEncoder(voice.content))
+    converter = VoiceConverter(voice, FakeContentEncoder(voice.facts.content))
     return converter.convert(source, ConversionOptions(**options), FakeF0Estimator(), token)
 
 

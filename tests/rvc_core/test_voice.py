@@ -28,8 +28,8 @@ def _save(folder: Path, content: Any, name: str = "voice.pth") -> Path:
 def test_what_the_file_says_is_read(sample_rate: int, uses_f0: bool, tmp_path: Path) -> None:
     path = TinyVoice(sample_rate, uses_f0, n_speakers=5).write(tmp_path, "anna")
     voice = load_voice(path)
-    assert (voice.name, voice.version, voice.sample_rate) == ("anna", "v2", sample_rate)
-    assert (voice.uses_f0, voice.n_speakers, voice.content) == (uses_f0, 5, "hubert")
+    assert (voice.name, voice.facts.version, voice.sample_rate) == ("anna", "v2", sample_rate)
+    assert (voice.uses_f0, voice.n_speakers, voice.facts.content) == (uses_f0, 5, "hubert")
     assert voice.content_hash == file_hash(path)
 
 
@@ -46,7 +46,7 @@ def test_a_wrong_or_missing_version_is_inferred(version: str | None, tmp_path: P
     checkpoint["version"] = version
     if version is None:
         del checkpoint["version"]
-    assert load_voice(_save(tmp_path, checkpoint)).version == "v2"
+    assert load_voice(_save(tmp_path, checkpoint)).facts.version == "v2"
 
 
 @pytest.mark.parametrize("stated", [0, None])
@@ -115,7 +115,7 @@ def test_stock_layouts_are_read_without_any_metadata_but_the_label(
     shapes = recipe.load_manifest()["synth"][voice]
     state = {name: torch.zeros(tuple(shape)) for name, shape in shapes.items()}
     loaded = load_voice(_save(tmp_path, {"weight": state, "sr": rate}))
-    assert (loaded.version, loaded.sample_rate) == (version, recipe.SAMPLE_RATES[rate])
+    assert (loaded.facts.version, loaded.sample_rate) == (version, recipe.SAMPLE_RATES[rate])
     assert (loaded.uses_f0, loaded.n_speakers) == (f0 == "f0", 109)
     assert (loaded.config.n_heads, loaded.config.n_layers) == (2, 6)
 
@@ -184,9 +184,9 @@ def test_a_voice_may_state_its_encoder_its_median_its_card_and_defaults(tmp_path
             "defaults": {"noise_scale": "0.4", "auto_transpose": True},
         }
     ).load(tmp_path)
-    assert (voice.content, voice.f0_median) == ("whisper-tiny.en:2+4", 89.0)
-    assert voice.card == {"licence": "MIT"}
-    assert voice.defaults == {"noise_scale": 0.4, "auto_transpose": True}
+    assert (voice.facts.content, voice.facts.f0_median) == ("whisper-tiny.en:2+4", 89.0)
+    assert voice.facts.card == {"licence": "MIT"}
+    assert voice.facts.defaults == {"noise_scale": 0.4, "auto_transpose": True}
 
 
 @pytest.mark.parametrize("defaults", [{"protect": 0.1}, {"noise_scale": 99}])
@@ -201,7 +201,7 @@ def test_defaults_that_a_voice_may_not_set_are_refused(
 def test_an_encoder_name_cannot_leave_the_models_folder(name: str, tmp_path: Path) -> None:
     tiny = TinyVoice(extras={"embedder_model": name})
     if name == "":
-        assert tiny.load(tmp_path).embedder == "hubert_base"
+        assert tiny.load(tmp_path).facts.embedder == "hubert_base"
         return
     with pytest.raises(InvalidCheckpoint, match="plain name"):
         tiny.load(tmp_path)
@@ -211,7 +211,7 @@ def test_an_encoder_name_cannot_leave_the_models_folder(name: str, tmp_path: Pat
     ("stated", "folder"), [("contentvec", "hubert_base"), ("spin-v2", "spin-v2")]
 )
 def test_another_embedder_is_remembered(stated: str, folder: str, tmp_path: Path) -> None:
-    assert TinyVoice(extras={"embedder_model": stated}).load(tmp_path).embedder == folder
+    assert TinyVoice(extras={"embedder_model": stated}).load(tmp_path).facts.embedder == folder
 
 
 def test_a_safetensors_voice_is_the_same_voice(tmp_path: Path) -> None:

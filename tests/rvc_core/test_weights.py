@@ -25,8 +25,8 @@ from rvc_core.weights import fold_weight_norm, load_strictly, read_safetensors, 
 def _normed(make: Callable[[], nn.Module], dim: int) -> tuple[dict[str, Tensor], Tensor]:
     module = weight_norm(make(), dim=dim)
     with torch.no_grad():
-        module.parametrizations.weight.original0.mul_(1.7)  # type: ignore[union-attr, operator]
-    return module.state_dict(), module.weight.detach()  # type: ignore[union-attr, operator]
+        module.parametrizations.weight.original0.mul_(1.7)
+    return module.state_dict(), module.weight.detach()
 
 
 @pytest.mark.parametrize(
