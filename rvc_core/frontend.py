@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rvc_core.audio import Audio, resample, resample_like_ffmpeg
+from rvc_core.audio import Audio, mono_like_ffmpeg, resample, resample_like_ffmpeg
 from rvc_core.errors import EmptyAudio, NonFiniteAudio
 
 SAMPLE_RATE = 16_000
@@ -20,16 +20,16 @@ Samples = npt.NDArray[np.float64]
 def prepare(audio: Audio, *, like_ffmpeg: bool = False) -> Samples:
     """Samples at 16 kHz, at least 0.1 s of them, high-passed without phase shift.
 
-    `like_ffmpeg` resamples as official RVC does.
+    `like_ffmpeg` mixes channels and resamples as official RVC does.
     """
     if len(audio.samples) == 0:
         raise EmptyAudio("The audio has no samples.", param="audio")
     if not np.isfinite(audio.samples).all():
         raise NonFiniteAudio("The audio has samples that are NaN or infinite.", param="audio")
-    samples = audio.samples
-    if audio.sample_rate != SAMPLE_RATE:
-        convert = resample_like_ffmpeg if like_ffmpeg else resample
-        samples = convert(samples, audio.sample_rate, SAMPLE_RATE)
+    if like_ffmpeg:
+        samples = resample_like_ffmpeg(mono_like_ffmpeg(audio), audio.sample_rate, SAMPLE_RATE)
+    else:
+        samples = resample(audio.samples, audio.sample_rate, SAMPLE_RATE)
     excess = np.abs(samples).max(initial=0.0) / PEAK
     if excess > 1:
         samples = samples / excess

@@ -22,6 +22,8 @@ from rvc_core.errors import (
 )
 
 MAX_FILE_BYTES = 2 << 30
+_PICKLE_START = b"\x80\x02"  # torch writes pickles of protocol 2 and no other
+_LEGACY_START = _PICKLE_START + b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # its magic number
 _BROKEN_FILE = (  # what torch and zipfile raise on bytes that are not what they seem
     RuntimeError,
     ValueError,
@@ -58,16 +60,35 @@ def read_torch_file(path: Path) -> Any:
     """
     try:
         _check_size(path)
-        mapped = zipfile.is_zipfile(path)  # the legacy format cannot be mapped
+        mapped = _check_format(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise UnsafeCheckpoint(
-                f"{path.name} holds more than tensors and plain values; it was not loaded."
-            ) from None
+            raise _unsafe(path) from None
         raise InvalidCheckpoint(f"{path.name} is no torch file, or a damaged one.") from None
     except _BROKEN_FILE:
         raise InvalidCheckpoint(f"{path.name} is no torch file, or a damaged one.") from None
+
+
+def _check_format(path: Path) -> bool:
+    """Whether the file is a zip, as torch writes since 1.6; raise if it is a pickle of others."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            start = file.read(len(_LEGACY_START))
+        if start.startswith(b"\x80") and start != _LEGACY_START:
+            raise _unsafe(path)
+        return False
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.namelist():
+            if entry.endswith("data.pkl") and archive.open(entry).read(2) != _PICKLE_START:
+                raise _unsafe(path)
+    return True
+
+
+def _unsafe(path: Path) -> UnsafeCheckpoint:
+    return UnsafeCheckpoint(
+        f"{path.name} holds more than tensors and plain values; it was not loaded."
+    )
 
 
 def _check_size(path: Path) -> None:

@@ -137,10 +137,10 @@ class FakeF0Estimator:
     extra_frames = 0
     nbytes = 0
 
-    def estimate(self, samples: Array, n_frames: int) -> npt.NDArray[np.float32]:
+    def estimate(self, samples: Array, n_frames: int) -> npt.NDArray[np.float64]:
         """F0 (n_frames,)."""
         hops = np.abs(samples[: n_frames * 160]).reshape(n_frames, 160).mean(1)
-        return np.where(hops > 1e-4, 150.0, 0.0).astype(np.float32)
+        return np.where(hops > 1e-4, 150.0, 0.0)
 
     def to(self, device: str) -> None:
         """Nothing to move."""
