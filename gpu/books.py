@@ -1,0 +1,106 @@
+"""All that the manager knows about one device; read and written under the gate only."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Literal
+
+from gpu.entry import Entry
+from gpu.errors import Draining, ModelNotFound
+from gpu.ledger import Ledger
+from gpu.plan import offload_at, release_at
+from gpu.state import IN_TRANSIT, ModelSpec, ModelView, Snapshot
+
+JobAction = Literal["load", "offload", "release"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A slow step that was decided for an entry in one epoch; stale in any other."""
+
+    entry: Entry
+    epoch: int
+    action: JobAction
+    reason: str = ""
+
+
+class Books:
+    """Entries by id, replaced ones, the loads that wait for memory, and who watches."""
+
+    def __init__(self, clock: Callable[[], float], ledger: Ledger) -> None:
+        self.clock = clock
+        self.ledger = ledger
+        self.entries: dict[str, Entry] = {}
+        self.retired: list[Entry] = []
+        self.wanted: list[Entry] = []  # first come, first served
+        self.draining = False
+        self.watchers: list[threading.Event] = []
+        self.timer = threading.Event()  # set when something falls due before `next_wake`
+        self.next_wake = -math.inf
+        self.beat = clock()
+        self._keys = count()
+
+    def add(self, spec: ModelSpec) -> Entry:
+        """Open the books for a model."""
+        entry = Entry(next(self._keys), spec)
+        self.entries[spec.id] = entry
+        return entry
+
+    def find(self, model_id: str) -> Entry:
+        """The entry of that id; raise `ModelNotFound`, or `Draining` while shutting down."""
+        if self.draining:
+            raise Draining("The server is shutting down.")
+        entry = self.entries.get(model_id)
+        if entry is None:
+            raise ModelNotFound(f"No model is registered as {model_id!r}.")
+        return entry
+
+    def all_entries(self) -> list[Entry]:
+        """Registered and replaced models."""
+        return [*self.entries.values(), *self.retired]
+
+    def view(self, entry: Entry) -> ModelView:
+        """A picture of one entry now."""
+        return entry.view(self.clock(), self.ledger.of(entry.key))
+
+    def snapshot(self) -> Snapshot:
+        """A picture of everything now."""
+        return Snapshot(
+            now=self.clock(),
+            models=tuple(self.view(entry) for entry in self.all_entries()),
+            budget_bytes=self.ledger.budget_bytes,
+            ledger_bytes=self.ledger.used_bytes,
+        )
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is leased, waited for or under way."""
+        return not any(
+            entry.leases or entry.waiters or entry.state in IN_TRANSIT
+            for entry in self.all_entries()
+        )
+
+    def next_due(self) -> float:
+        """When the next timer falls due; infinite without one."""
+        views = [self.view(entry) for entry in self.entries.values()]
+        return min((min(offload_at(v), release_at(v)) for v in views), default=math.inf)
+
+    def watch(self) -> threading.Event:
+        """An event that is set when leases end or a move is done."""
+        event = threading.Event()
+        self.watchers.append(event)
+        return event
+
+    def notify(self) -> None:
+        """Wake all watchers; each looks again for itself."""
+        for event in self.watchers:
+            event.set()
+        self.watchers.clear()
+
+    def now_idle(self, entry: Entry) -> None:
+        """Wake the reaper if a timer of `entry` may fall due before it would look."""
+        if entry.idle_since + entry.soonest_timer_s < self.next_wake:
+            self.timer.set()

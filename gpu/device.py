@@ -1,0 +1,138 @@
+"""All models of one device: puts books, scheduler, moves and reaper together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from gpu.books import Books, Job
+from gpu.effects import Effects
+from gpu.entry import Waiter
+from gpu.force import SLICE_S, Force, ForceAction, ForceResult
+from gpu.lease import Lease
+from gpu.ledger import Ledger
+from gpu.moves import Moves, start_thread
+from gpu.reaper import Reaper
+from gpu.scheduler import Scheduler
+from gpu.state import ModelSpec, RequestToken, Snapshot
+
+Runner = Callable[[str, Callable[[], object]], None]
+
+
+class DeviceManager:
+    """Grants leases on the models of one device.
+
+    `run_job(name, work)` runs a slow step, by default in a thread of its own; tests give one
+    that runs it later, to put any two events in any order.
+    """
+
+    def __init__(
+        self,
+        effects: Effects,
+        clock: Callable[[], float] = time.monotonic,
+        budget_bytes: int | None = None,
+        run_job: Runner = start_thread,
+    ) -> None:
+        self._books = Books(clock, Ledger(budget_bytes))
+        self._run_job = run_job
+        self._scheduler = Scheduler(self._books, self._start)
+        self._moves = Moves(self._books, self._scheduler, effects)
+        self._force = Force(self._books, self._scheduler, self._moves)
+        self._reaper = Reaper(self._books, self._scheduler, self._start)
+
+    def start_reaper(self) -> None:
+        """Let idle timers run by themselves; without it `run_due` must be called."""
+        self._reaper.start()
+
+    def register(self, spec: ModelSpec) -> None:
+        """Make a model known, or replace the one of its id; holders keep what they have."""
+        with self._scheduler.gate:
+            self._scheduler.register(spec)
+
+    def unregister(self, model_id: str) -> None:
+        """Forget a model; it leaves when its leases end."""
+        with self._scheduler.gate:
+            self._scheduler.unregister(model_id)
+
+    def request(self, model_id: str, holder: str = "") -> Waiter:
+        """Queue for a model without waiting; end it with `withdraw` or by the lease's release."""
+        with self._scheduler.gate:
+            return self._scheduler.request(model_id, holder)
+
+    def withdraw(self, waiter: Waiter) -> None:
+        """Give up waiting; a lease granted meanwhile is returned."""
+        with self._scheduler.gate:
+            lease = self._scheduler.withdraw(waiter)
+        if lease is not None:
+            lease.release()
+
+    def acquire(self, model_id: str, token: RequestToken | None = None, holder: str = "") -> Lease:
+        """Wait for the model and lease it; raise what the token raises, or a `GpuError`."""
+        if token is not None:
+            token.check()
+        with self._scheduler.gate:
+            waiter = self._scheduler.request(model_id, holder)
+            if waiter.lease is None and waiter.error is None:
+                waiter.event = threading.Event()
+        try:
+            while waiter.event is not None and not waiter.event.wait(_slice_s(token)):
+                if token is not None:
+                    token.check()
+            if waiter.error is not None:
+                raise waiter.error
+        except BaseException:
+            self.withdraw(waiter)
+            raise
+        assert waiter.lease is not None
+        return waiter.lease
+
+    def force(self, model_id: str | None, action: ForceAction, timeout_s: float) -> ForceResult:
+        """Offload or release one model, or all but the pinned ones."""
+        return self._force.run(model_id, action, timeout_s)
+
+    def run_due(self) -> int:
+        """Do in this thread what the timers ask for now; return how many moves that were."""
+        with self._scheduler.gate:
+            jobs = self._scheduler.take_due()
+        for job in jobs:
+            self._moves.run(job)
+        return len(jobs)
+
+    def snapshot(self) -> Snapshot:
+        """A picture of all models now."""
+        with self._scheduler.gate:
+            return self._books.snapshot()
+
+    def heartbeat_age_s(self) -> float:
+        """Seconds since the timers were last looked at."""
+        return self._books.clock() - self._books.beat
+
+    def close(self, timeout_s: float) -> ForceResult:
+        """Refuse new requests, let the accepted ones end, release everything, stop the reaper."""
+        deadline = self._books.clock() + timeout_s
+        with self._scheduler.gate:
+            self._books.draining = True
+        while (left_s := deadline - self._books.clock()) > 0:
+            with self._scheduler.gate:
+                if self._books.is_quiet():
+                    break
+                event = self._books.watch()
+            event.wait(min(left_s, SLICE_S))
+        with self._scheduler.gate:
+            self._scheduler.refuse_everyone()
+            targets = list(self._books.entries.values())
+        result = self._force.move(targets, "release", 0.0, ForceResult())
+        with self._scheduler.gate:
+            self._scheduler.retire_everyone()
+        self._reaper.stop(max(1.0, left_s))
+        return result
+
+    def _start(self, job: Job) -> None:
+        self._run_job(f"gpu-{job.action}-{job.entry.spec.id}", partial(self._moves.run, job))
+
+
+def _slice_s(token: RequestToken | None) -> float | None:
+    """How long to sleep before looking at the token: a cancellation cannot wake a waiter."""
+    return None if token is None else min(SLICE_S, token.remaining_s())

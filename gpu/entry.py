@@ -1,0 +1,127 @@
+"""Bookkeeping of one model and of those who wait for it; touched under the gate only."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from dataclasses import replace
+
+from gpu.errors import GpuError, IllegalTransition
+from gpu.lease import Lease
+from gpu.state import TRANSITIONS, Counters, Holder, Model, ModelSpec, ModelState, ModelView
+
+
+class Waiter:
+    """One request in the queue of a model; `event` is set when it has a lease or an error."""
+
+    def __init__(self, entry: Entry, holder: str, arrived: float, state: str) -> None:
+        self.entry = entry
+        self.holder = holder
+        self.arrived = arrived
+        self.state_at_arrival = state
+        self.load_s = 0.0
+        self.lease: Lease | None = None
+        self.error: GpuError | None = None
+        self.event: threading.Event | None = None
+
+    def wake(self) -> None:
+        """Tell the waiting thread, if there is one, that it has its answer."""
+        if self.event is not None:
+            self.event.set()
+
+
+class Entry:
+    """One model: its state, leases, queue and history."""
+
+    def __init__(self, key: int, spec: ModelSpec) -> None:
+        self.key = key
+        self.spec = spec
+        self.state = ModelState.UNLOADED
+        self.epoch = 0
+        self.model: Model | None = None
+        self.leases: set[Lease] = set()
+        self.waiters: deque[Waiter] = deque()
+        self.committed = False  # the move under way can no longer be called off
+        self.draining = 0  # forced moves that wait for the leases to end
+        self.retired = False  # no longer registered, lives on until its leases end
+        self.need_bytes = spec.nbytes_estimate
+        timers = [s for s in (spec.offload_after_s, spec.release_after_s) if s >= 0]
+        self.soonest_timer_s = math.inf if spec.pinned else min(timers, default=math.inf)
+        self.load_started = 0.0
+        self.idle_since = 0.0
+        self.last_used: float | None = None
+        self.failures_in_a_row = 0
+        self.backoff_until: float | None = None
+        self.cause: BaseException | None = None
+        self.last_error: str | None = None
+        self.last_load_s: float | None = None
+        self.last_restore_s: float | None = None
+        self.counters = Counters()
+
+    def move_to(self, state: ModelState) -> None:
+        """Enter `state` in a new epoch; raise `IllegalTransition` if there is no such way."""
+        if state not in TRANSITIONS[self.state]:
+            raise IllegalTransition(
+                f"{self.spec.id} cannot go from {self.state.value} to {state.value}."
+            )
+        self.state = state
+        self.epoch += 1
+        self.committed = False
+
+    def count(self, **added: int) -> None:
+        """Add to the counters of those names."""
+        old = {name: getattr(self.counters, name) for name in added}
+        self.counters = replace(self.counters, **{k: old[k] + n for k, n in added.items()})
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a newcomer may have a lease at once."""
+        return (
+            self.state is ModelState.READY
+            and len(self.leases) < self.spec.concurrency
+            and not self.waiters
+            and not self.draining
+        )
+
+    @property
+    def wants_device(self) -> bool:
+        """Whether somebody waits for a load that has not begun."""
+        return bool(self.waiters) and self.state in (ModelState.UNLOADED, ModelState.OFFLOADED)
+
+    @property
+    def arrival_state(self) -> str:
+        """How a request that comes now finds the model: ready, offloaded or unloaded."""
+        if self.state is ModelState.READY:
+            return "ready"
+        going = self.state is ModelState.RELEASING
+        return "unloaded" if going or self.model is None else "offloaded"
+
+    def view(self, now: float, device_bytes: int) -> ModelView:
+        """A frozen picture of this entry."""
+        spec = self.spec
+        return ModelView(
+            key=self.key,
+            id=spec.id,
+            state=self.state,
+            engine=spec.engine,
+            epoch=self.epoch,
+            leases=len(self.leases),
+            waiting=len(self.waiters),
+            concurrency=spec.concurrency,
+            pinned=spec.pinned,
+            draining=self.draining > 0,
+            retired=self.retired,
+            need_bytes=self.need_bytes,
+            device_bytes=device_bytes,
+            last_used=self.last_used,
+            idle_since=self.idle_since,
+            offload_after_s=spec.offload_after_s,
+            release_after_s=spec.release_after_s,
+            backoff_until=self.backoff_until,
+            last_load_s=self.last_load_s,
+            last_restore_s=self.last_restore_s,
+            last_error=self.last_error,
+            holders=tuple(Holder(lease.holder, now - lease.granted_at) for lease in self.leases),
+            counters=self.counters,
+        )

@@ -1,0 +1,121 @@
+"""The GPU resource manager: leases on models, idle timers, forced moves, status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gpu.device import DeviceManager
+from gpu.effects import Effects, default_effects
+from gpu.force import ForceResult
+from gpu.lease import Lease
+from gpu.probe import probe_device
+from gpu.state import Model, ModelSpec, RequestToken
+from gpu.status import to_status
+
+__all__ = [
+    "ForceResult",
+    "GPUResourceManager",
+    "Lease",
+    "ModelSpec",
+    "MultiModelGPUManager",
+]
+
+
+class GPUResourceManager:
+    """Keeps models on `device` ("cpu", "cuda:0") only while they are used.
+
+    `budget_bytes` bounds what all models take there (None = no bound). With `reaper=False` idle
+    timers run only in `run_due`, for tests with a clock of their own.
+    """
+
+    def __init__(
+        self,
+        device: str = "cpu",
+        clock: Callable[[], float] = time.monotonic,
+        budget_bytes: int | None = None,
+        effects: Effects | None = None,
+        reaper: bool = True,
+    ) -> None:
+        self.device = device
+        self._manager = DeviceManager(effects or default_effects(device), clock, budget_bytes)
+        if reaper:
+            self._manager.start_reaper()
+
+    def register(self, spec: ModelSpec) -> None:
+        """Make a model known; another spec under a known id replaces it, holders keep theirs."""
+        self._manager.register(spec)
+
+    def unregister(self, model_id: str) -> None:
+        """Forget a model; it is released when its leases end."""
+        self._manager.unregister(model_id)
+
+    def acquire(self, model_id: str, token: RequestToken | None = None, holder: str = "") -> Lease:
+        """Lease a model, loading it if need be: `with manager.acquire(id) as model`.
+
+        Raises what `token.check()` raises, or a `GpuError`: `model_not_found`, `load_failed`,
+        `load_backoff`, `insufficient_memory`, `draining`.
+        """
+        return self._manager.acquire(model_id, token, holder)
+
+    def get_model(
+        self, model_id: str, token: RequestToken | None = None, holder: str = ""
+    ) -> Lease:
+        """The same as `acquire`: a lease, never the bare model."""
+        return self._manager.acquire(model_id, token, holder)
+
+    def force_offload(self, model_id: str | None = None, timeout_s: float = 10.0) -> ForceResult:
+        """Move a model, or all that are not pinned, to host memory; wait for leases to end."""
+        return self._manager.force(model_id, "offload", timeout_s)
+
+    def force_release(self, model_id: str | None = None, timeout_s: float = 10.0) -> ForceResult:
+        """Drop a model, or all that are not pinned; wait for leases to end."""
+        return self._manager.force(model_id, "release", timeout_s)
+
+    def run_due(self) -> int:
+        """Do what idle timers ask for now, in this thread; return the number of moves."""
+        return self._manager.run_due()
+
+    def get_status(self) -> dict[str, Any]:
+        """The device and its models as plain values; times are seconds since 1970."""
+        snapshot = self._manager.snapshot()
+        mode = "single" if self.device.startswith("cuda") else "cpu"
+        return to_status(snapshot, probe_device(self.device), mode, time.time())
+
+    def heartbeat_age_s(self) -> float:
+        """Seconds since the timers were last looked at; about a second when all is well."""
+        return self._manager.heartbeat_age_s()
+
+    def close(self, timeout_s: float = 10.0) -> ForceResult:
+        """Shut down: refuse newcomers, wait for leases, release all, end the timer thread."""
+        return self._manager.close(timeout_s)
+
+
+class MultiModelGPUManager:
+    """Many models by name on one `GPUResourceManager`."""
+
+    def __init__(self, manager: GPUResourceManager) -> None:
+        self._manager = manager
+
+    def register_model(self, name: str, load: Callable[[str], Model], **options: Any) -> None:
+        """Make a model known; `options` are further fields of `ModelSpec`."""
+        self._manager.register(
+            ModelSpec(**{"engine": "custom", **options, "id": name, "load": load})
+        )
+
+    def get_model(self, name: str, token: RequestToken | None = None, holder: str = "") -> Lease:
+        """Lease a model."""
+        return self._manager.acquire(name, token, holder)
+
+    def offload_all(self, timeout_s: float = 10.0) -> ForceResult:
+        """Move all models that are not pinned to host memory."""
+        return self._manager.force_offload(None, timeout_s)
+
+    def release_all(self, timeout_s: float = 10.0) -> ForceResult:
+        """Drop all models that are not pinned."""
+        return self._manager.force_release(None, timeout_s)
+
+    def get_all_status(self) -> dict[str, Any]:
+        """The state of every model."""
+        return self._manager.get_status()
