@@ -1,0 +1,1 @@
+"""Models behind plain records; heavy imports happen only when a model loads."""

@@ -1,0 +1,116 @@
+"""The bodies of the API's answers; routes build them and the OpenAPI document shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str = Field(description="One line for people.")
+    type: str = Field(description="The kind of error: invalid_request, server or unavailable.")
+    code: str = Field(description="A stable name for programs.")
+    param: str | None = Field(description="The field at fault, where there is one.")
+    retryable: bool = Field(description="Whether the same request may work later.")
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail
+    request_id: str
+
+
+class Timings(BaseModel):
+    """Seconds spent in each stage."""
+
+    queue: float
+    load: float
+    feature: float
+    f0: float
+    synth: float
+    encode: float
+    total: float
+
+
+class ConvertAnswer(BaseModel):
+    """A converted recording with figures, for `Accept: application/json`."""
+
+    sample_rate: int
+    duration_s: float
+    timings: Timings
+    audio_base64: str
+    audio_format: str
+    model: str
+    warnings: list[str]
+
+
+class Voice(BaseModel):
+    """A voice on disk."""
+
+    id: str
+    engine: str
+    kind: str
+    sample_rate: int | None = Field(description="Hz; null where the file cannot be used.")
+    version: str | None
+    f0: bool | None = Field(description="Whether the voice follows the recording's pitch.")
+    speakers: int | None
+    content: str | None = Field(description="The content encoder that the voice needs.")
+    index: bool = Field(description="Whether an index belongs to the voice.")
+    bytes: int
+    state: str
+    device: str | None
+    pinned: bool
+    card: dict[str, Any] = Field(description="Origin, licence and notice, as the file states.")
+    error: str | None = Field(description="Why the file cannot be used.")
+
+
+class VoiceList(BaseModel):
+    """All voices on disk."""
+
+    models: list[Voice]
+    default_model: str | None = Field(description="Voice of requests that name none.")
+
+
+class Health(BaseModel):
+    """Whether the server's control loop is alive."""
+
+    status: str
+    version: str
+    uptime_s: float
+
+
+class Readiness(BaseModel):
+    """Whether conversions can be served, and what stands against it."""
+
+    ready: bool
+    reasons: list[str]
+
+
+class Limits(BaseModel):
+    """What the server accepts."""
+
+    max_upload_bytes: int
+    max_audio_s: float
+    max_request_s: float
+    max_queue: int
+    concurrent_conversions: int
+
+
+class ServerInfo(BaseModel):
+    """What this server is and can do."""
+
+    name: str
+    version: str
+    engines: list[str]
+    device: str
+    models: list[str]
+    default_model: str | None
+    content_encoders: list[str]
+    f0_methods: list[str] = Field(description="Methods whose weights or packages are there.")
+    default_f0_method: str
+    audio_formats: list[str]
+    limits: Limits

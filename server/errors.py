@@ -1,0 +1,73 @@
+"""What can go wrong in the server itself: one class for each cause, with a stable `code`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ServerError(Exception):
+    """A request that the server cannot serve; the message is one line, for people."""
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequest(ServerError):
+    """The request's body cannot be read, or a part that it needs is missing."""
+
+    code = "invalid_request"
+
+
+class UnsupportedMediaType(ServerError):
+    """The body is of a type that the route does not read."""
+
+    code = "unsupported_media_type"
+
+
+class Unauthorized(ServerError):
+    """The request carries no API key, or a wrong one."""
+
+    code = "unauthorized"
+
+
+class VoiceNotFound(ServerError):
+    """No voice has that name."""
+
+    code = "voice_not_found"
+
+
+class VoiceRequired(ServerError):
+    """The request names no voice and there is no default."""
+
+    code = "voice_required"
+
+
+class IndexNotFound(ServerError):
+    """The index named is not under the folder of indexes."""
+
+    code = "index_not_found"
+
+
+class QueueFull(ServerError):
+    """As many requests wait as may."""
+
+    code = "queue_full"
+
+
+class Draining(ServerError):
+    """The server is shutting down and takes no new work."""
+
+    code = "draining"
+
+
+class DeviceUnavailable(ServerError):
+    """The device asked for in the settings is not there."""
+
+    code = "device_unavailable"

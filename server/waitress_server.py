@@ -1,0 +1,116 @@
+"""The API's HTTP server: waitress in a thread, with an orderly end that it lacks itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CONNECTION_LIMIT = 512
+IDLE_CONNECTION_S = 60
+MAX_HEADER_BYTES = 64 * 1024
+OUTPUT_BUFFER_BYTES = 1 << 20  # beyond it a slow reader holds the writer back
+SWEEP_S = 0.02
+ERROR_CODES = {400: "invalid_request", 413: "upload_too_large", 431: "invalid_request"}
+
+
+class ApiServer:
+    """Serves a WSGI app on a bound socket; `drain` ends it without cutting an answer off."""
+
+    def __init__(self, app: Callable[..., Any], bound: socket.socket, settings: Settings) -> None:
+        self._server = create_server(
+            app,
+            sockets=[bound],
+            threads=settings.waitress_threads,
+            connection_limit=CONNECTION_LIMIT,
+            channel_timeout=IDLE_CONNECTION_S,
+            channel_request_lookahead=1,  # else a client that left is noticed too late
+            max_request_body_size=settings.max_upload_bytes,
+            max_request_header_size=MAX_HEADER_BYTES,
+            outbuf_high_watermark=OUTPUT_BUFFER_BYTES,
+            asyncore_use_poll=True,  # select() ends the loop at file descriptor 1024
+            expose_tracebacks=False,
+            ident=None,
+        )
+        self._server.channel_class = _Channel
+        self._thread = threading.Thread(target=self._server.run, name="api-loop", daemon=True)
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop runs."""
+        return self._thread.is_alive()
+
+    def drain(self, timeout_s: float) -> None:
+        """Stop listening, let answers reach their clients for `timeout_s`, close the rest.
+
+        waitress has no such thing: its `close` leaves its loop running and its sockets broken.
+        """
+        server = self._server
+        deadline = time.monotonic() + timeout_s
+        server.trigger.pull_trigger(lambda: wasyncore.dispatcher.close(server))  # keeps the trigger
+        self._sweep(lambda channel: bool(channel.requests), deadline)
+        self._sweep(lambda channel: channel.total_outbufs_len > 0, deadline)
+        server.trigger.pull_trigger(self._close_channels)
+        server.task_dispatcher.shutdown(timeout=2)
+        server.trigger.pull_trigger(server.trigger.close)
+        self._thread.join(3)
+        if self._thread.is_alive():
+            logger.warning("The API's loop did not end.")
+
+    def _channels(self) -> list[Any]:
+        return list(self._server.active_channels.values())
+
+    def _sweep(self, is_busy: Callable[[Any], bool], deadline: float) -> None:
+        while any(map(is_busy, self._channels())) and time.monotonic() < deadline:
+            time.sleep(SWEEP_S)
+
+    def _close_channels(self) -> None:
+        for channel in self._channels():
+            channel.will_close = True
+
+
+class _ErrorTask(ErrorTask):  # type: ignore[misc]
+    """Answers what is no HTTP, or too large, in the shape of the app's own errors."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        request_id = uuid.uuid4().hex
+        detail = {
+            "message": error.body or error.reason,
+            "type": "invalid_request" if error.code < 500 else "server",
+            "code": ERROR_CODES.get(error.code, "internal_error"),
+            "param": None,
+            "retryable": False,
+        }
+        body = json.dumps({"error": detail, "request_id": request_id}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [
+            ("Content-Type", "application/json"),
+            ("X-Request-Id", request_id),
+        ]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+        logger.info("refused before it was read: %d %s", error.code, error.reason)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    error_task_class = _ErrorTask

@@ -1,0 +1,105 @@
+"""An engine without networks, for tests of what is around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.rvc import ConversionModels, LoadableModel, RvcEngine
+from gpu_manager import GPUResourceManager
+from rvc_core.audio import Audio
+from rvc_core.converter import Conversion
+from rvc_core.errors import InvalidCheckpoint, SpeakerOutOfRange
+from rvc_core.options import ConversionOptions
+from rvc_core.token import Token
+from rvc_core.voice import VoiceFacts
+from server.leases import Leases
+from server.services import Services
+from server.settings import Settings
+from tests.rvc_core.tiny import TinyVoice
+
+
+class FakeModel:
+    """Something to lease."""
+
+    nbytes = 1000
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def to(self, device: str) -> None:
+        """Moving it changes nothing."""
+
+
+class FakeEngine(RvcEngine):
+    """Turns a recording upside down; files that start with "broken" are no voices."""
+
+    def __init__(self, models_dir: Path) -> None:
+        super().__init__(models_dir)
+        self.loaded: list[str] = []
+        self.during_convert: Callable[[Token], None] = lambda token: token.check()
+
+    def describe(self, path: Path, identity: object) -> VoiceFacts:
+        if path.read_bytes().startswith(b"broken"):
+            raise InvalidCheckpoint(f"{path.name} is no voice.")
+        return VoiceFacts(path.stem, TinyVoice().config(), "fake", card={"licence": "none"})
+
+    def voice(self, name: str, content_hash: str, path: Path) -> LoadableModel:
+        return self._model(f"voice:{name}@{content_hash}")
+
+    def content_encoders(self) -> dict[str, Path]:
+        return {"fake": Path("fake")}
+
+    def content_models(self) -> list[LoadableModel]:
+        return [self._model("content:fake")]
+
+    def content(self, facts: VoiceFacts) -> LoadableModel:
+        return self._model("content:fake")
+
+    def f0(self, method: str) -> LoadableModel:
+        return self._model(f"f0:{method}")
+
+    def f0_curve(self, estimator: Any, audio: Audio) -> NDArray[np.float64]:
+        return np.full(max(1, round(audio.duration_s * 100)), 110.0)
+
+    def warm_up(self) -> None:
+        """There is nothing to warm."""
+
+    def convert(
+        self,
+        models: ConversionModels,
+        source: Audio,
+        options: ConversionOptions,
+        token: Token,
+        on_progress: Any = None,
+    ) -> Conversion:
+        if options.speaker_id > 1:
+            raise SpeakerOutOfRange("spk_id is too large.", param="spk_id")
+        self.during_convert(token)
+        audio = Audio(-source.samples, source.sample_rate)
+        timings = {"feature": 0.1, "f0": 0.2, "synth": 0.3, "total": 0.6}
+        return Conversion(audio, timings, np.zeros(3, np.float32), ("Größe: all is fake",))
+
+    def _model(self, id: str) -> LoadableModel:
+        def load(device: str) -> FakeModel:
+            self.loaded.append(id)
+            return FakeModel(id)
+
+        return LoadableModel(id, load)
+
+
+def fake_services(models_dir: Path, **settings: Any) -> Services:
+    """Services over a `FakeEngine` and a real manager whose timers stand still."""
+    chosen = Settings(models_dir=models_dir, **settings)
+    leases = Leases(chosen, lambda: GPUResourceManager("cpu", reaper=False))
+    return Services(chosen, leases, FakeEngine(models_dir))
+
+
+def engine_of(services: Services) -> FakeEngine:
+    """The fake engine inside."""
+    assert isinstance(services.engine, FakeEngine)
+    return services.engine

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpu.errors import LoadFailed
+from gpu_manager import GPUResourceManager
+from rvc_core.audio import Audio
+from rvc_core.errors import (
+    Cancelled,
+    EmptyAudio,
+    InvalidCheckpoint,
+    MissingWeights,
+    UndecodableAudio,
+)
+from rvc_core.options import ConversionOptions
+from rvc_core.token import Token
+from server.errors import DeviceUnavailable, Draining, QueueFull, VoiceNotFound
+from server.leases import Leases
+from server.services import ConvertRequest, ConvertResult, Services
+from server.settings import Settings
+from tests.server.fakes import FakeEngine, engine_of, fake_services
+
+PATIENCE_S = 10.0
+
+
+def request_for(audio: bytes, voice: str | None = None, **options: Any) -> ConvertRequest:
+    return ConvertRequest(audio, voice, ConversionOptions(**options), "test")
+
+
+@contextmanager
+def converting(services: Services, recording: bytes, voice: str | None = None) -> Iterator[Token]:
+    """Another thread that is in the middle of a conversion until the block ends."""
+    begun, go_on, token = threading.Event(), threading.Event(), Token()
+
+    def pause(current: Token) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        current.check()
+
+    engine_of(services).during_convert = pause
+    thread = threading.Thread(
+        target=_swallow, args=(services, request_for(recording, voice), token)
+    )
+    thread.start()
+    assert begun.wait(PATIENCE_S)
+    engine_of(services).during_convert = lambda token: token.check()
+    yield token
+    go_on.set()
+    thread.join(PATIENCE_S)
+
+
+def _swallow(services: Services, request: ConvertRequest, token: Token) -> None:
+    with suppress(Cancelled, Draining):
+        services.convert(request, token)
+
+
+def convert(services: Services, audio: bytes, voice: str | None = None) -> ConvertResult:
+    return services.convert(request_for(audio, voice), Token())
+
+
+def test_a_conversion_says_all_about_itself(services: Services, recording: bytes) -> None:
+    result = convert(services, recording)
+    assert result.voice == "anna"
+    assert result.device == "cpu"
+    assert result.state_at_arrival == "unloaded"
+    assert set(result.timings) == {"queue", "load", "feature", "f0", "synth", "total"}
+    assert result.timings["total"] > 0
+    assert result.audio.sample_rate == 16_000
+    assert convert(services, recording).state_at_arrival == "ready"
+
+
+def test_the_voice_is_acquired_last(services: Services, recording: bytes) -> None:
+    convert(services, recording)
+    kinds = [name.split(":")[0] for name in engine_of(services).loaded]
+    assert kinds == ["content", "f0", "voice"]
+
+
+def test_all_leases_are_given_back_after_an_error(services: Services, recording: bytes) -> None:
+    with pytest.raises(Cancelled):
+        token = Token()
+        token.cancel()
+        services.convert(request_for(recording), token)
+    models = services.gpu.get_status()["devices"][0]["models"]
+    assert [model["leases"] for model in models] == [0] * len(models)
+
+
+@pytest.mark.parametrize(
+    ("audio", "error"), [(b"", EmptyAudio), (b"no audio at all", UndecodableAudio)]
+)
+def test_bad_audio_is_refused_before_any_model_loads(
+    services: Services, audio: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        convert(services, audio)
+    assert engine_of(services).loaded == []
+
+
+def test_an_unknown_voice_is_refused(services: Services, recording: bytes) -> None:
+    with pytest.raises(VoiceNotFound):
+        convert(services, recording, "nobody")
+
+
+def test_a_broken_voice_file_gives_the_same_error_each_time(
+    services: Services, fake_models: Path, recording: bytes
+) -> None:
+    (fake_models / "voices" / "bad.pth").write_bytes(b"broken")
+    for _ in range(2):
+        with pytest.raises(InvalidCheckpoint):
+            convert(services, recording, "bad")
+
+
+def test_an_error_of_ours_in_a_loader_comes_out_as_itself(
+    services: Services, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(device: str) -> Any:
+        raise MissingWeights("There is no such file.")
+
+    model = engine_of(services).content_models()[0]
+    broken = type(model)(model.id, load)
+    monkeypatch.setattr(services.engine, "content", lambda facts: broken)
+    for _ in range(2):  # the second meets the manager's back-off
+        with pytest.raises(MissingWeights):
+            convert(services, recording)
+
+
+def test_another_error_in_a_loader_is_the_managers(
+    services: Services, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(device: str) -> Any:
+        raise ValueError("odd")
+
+    model = engine_of(services).content_models()[0]
+    broken = type(model)(model.id, load)
+    monkeypatch.setattr(services.engine, "content", lambda facts: broken)
+    with pytest.raises(LoadFailed):
+        convert(services, recording)
+
+
+def test_one_voice_converts_one_at_a_time_and_another_is_not_held_up(
+    services: Services, fake_models: Path, recording: bytes
+) -> None:
+    (fake_models / "voices" / "bert.pth").write_bytes(b"bert")
+    with converting(services, recording, "anna"):
+        assert convert(services, recording, "bert").voice == "bert"
+        with pytest.raises(Exception, match=r"took longer than the 0\.05 s"):
+            services.convert(request_for(recording, "anna"), Token(timeout_s=0.05))
+
+
+def test_beyond_the_limit_requests_are_sent_away(fake_models: Path, recording: bytes) -> None:
+    services = fake_services(fake_models, concurrent_conversions=1, max_queue_per_gpu=0)
+    with converting(services, recording), pytest.raises(QueueFull):
+        convert(services, recording)
+    assert convert(services, recording).voice == "anna"
+    services.close()
+
+
+def test_a_replaced_file_is_loaded_anew_and_the_old_one_let_go(
+    services: Services, fake_models: Path, recording: bytes
+) -> None:
+    convert(services, recording)
+    (fake_models / "voices" / "anna.pth").write_bytes(b"anna, again")
+    assert convert(services, recording).state_at_arrival == "unloaded"
+    models = services.gpu.get_status()["devices"][0]["models"]
+    assert len([m for m in models if m["id"].startswith("voice:")]) == 1
+
+
+def test_voices_tell_state_facts_and_faults(
+    services: Services, fake_models: Path, recording: bytes
+) -> None:
+    (fake_models / "voices" / "bad.pth").write_bytes(b"broken")
+    assert [voice.state for voice in services.voices()] == ["unloaded", "unloaded"]
+    convert(services, recording, "anna")
+    anna, bad = services.voices()
+    assert (anna.state, anna.device, anna.sample_rate, anna.error) == ("ready", "cpu", 40_000, None)
+    assert (bad.sample_rate, bad.error) == (None, "bad.pth is no voice.")
+
+
+def test_a_voice_whose_file_is_gone_leaves_memory(
+    services: Services, fake_models: Path, recording: bytes
+) -> None:
+    convert(services, recording)
+    (fake_models / "voices" / "anna.pth").unlink()
+    assert services.voices() == []
+    models = services.gpu.get_status()["devices"][0]["models"]
+    assert [m["id"] for m in models if m["id"].startswith("voice:")] == []
+
+
+def test_the_only_voice_is_the_default(services: Services, fake_models: Path) -> None:
+    assert services.default_voice() == "anna"
+    (fake_models / "voices" / "bert.pth").write_bytes(b"bert")
+    assert services.default_voice() is None
+
+
+def test_ready_only_after_warming_up(services: Services) -> None:
+    assert services.ready().reasons == ("The models are loading.",)
+    services.warm_up()
+    assert services.ready().ready
+    assert engine_of(services).loaded == ["content:fake", "f0:fcpe"]
+
+
+def test_ready_without_a_voice_but_with_a_note(services: Services, fake_models: Path) -> None:
+    services.warm_up()
+    (fake_models / "voices" / "anna.pth").unlink()
+    state = services.ready()
+    assert state.ready
+    assert "No voice is in" in state.reasons[0]
+
+
+def test_not_ready_without_a_content_encoder(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.warm_up()
+    monkeypatch.setattr(services.engine, "content_encoders", dict)
+    assert not services.ready().ready
+
+
+def test_a_missing_device_is_said_by_ready_and_by_requests(
+    fake_models: Path, recording: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    def build_gpu() -> GPUResourceManager:
+        raise DeviceUnavailable("DEVICE is cuda, but torch finds no GPU that it can use.")
+
+    settings = Settings(models_dir=fake_models)
+    services = Services(settings, Leases(settings, build_gpu), FakeEngine(fake_models))
+    services.warm_up()
+    assert services.ready().reasons == ("DEVICE is cuda, but torch finds no GPU that it can use.",)
+    assert "cannot be loaded" in caplog.text
+    with pytest.raises(DeviceUnavailable):
+        convert(services, recording)
+
+
+def test_a_drained_server_refuses_new_work_and_lets_old_work_end(
+    services: Services, recording: bytes
+) -> None:
+    assert services.drain(0) is False
+    with pytest.raises(Draining):
+        convert(services, recording)
+    assert "The server is shutting down." in services.ready().reasons
+
+
+def test_work_that_does_not_end_in_time_is_cancelled(
+    services: Services, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.services.GIVE_UP_S", 0.0)
+    with converting(services, recording) as token:
+        assert services.drain(0) is True
+        assert token.cancelled
+
+
+def test_the_pitch_of_a_recording(services: Services) -> None:
+    curve = services.f0_curve(Audio(np.zeros(1600, np.float32), 16_000))
+    assert curve.shape == (10,)
