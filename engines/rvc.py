@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rvc_core.errors import CoreError, MissingPackage, MissingWeights
+from rvc_core.library import default_f0_method, rmvpe_weights
 from rvc_core.options import F0_METHOD_NAMES, ConversionOptions
 from rvc_core.token import Token
 
@@ -91,7 +92,7 @@ class RvcEngine:
     def __init__(self, models_dir: Path) -> None:
         self._models_dir = models_dir
         self._content_dir = models_dir / "content"
-        self._rmvpe = models_dir / "f0" / "rmvpe.pt"
+        self._rmvpe = rmvpe_weights(models_dir)
         self._facts: dict[object, VoiceFacts | CoreError] = {}
         self._reading = threading.Lock()
 
@@ -149,7 +150,7 @@ class RvcEngine:
 
     def default_f0_method(self) -> str:
         """What auto stands for: rmvpe where its weights are, else fcpe."""
-        return "rmvpe" if self._rmvpe.is_file() else "fcpe"
+        return default_f0_method(self._models_dir)
 
     def f0_method(self, wanted: str) -> str:
         """The method that `wanted` stands for, auto resolved; raise if it is not installed."""

@@ -30,7 +30,7 @@ from rvc_core.pieces import Models, PieceMaker, official_pieces, standard_pieces
 from rvc_core.retrieval import FeatureIndex
 from rvc_core.run import Progress, Run
 from rvc_core.token import Token
-from rvc_core.voice import Voice
+from rvc_core.voice import HUBERT, Voice
 
 Samples = npt.NDArray[np.float32]
 
@@ -84,7 +84,7 @@ class VoiceConverter:
         start = time.perf_counter()
         official = settled.compatibility == "official"
         recording = prepare(source, like_ffmpeg=official)
-        padded = add_context(recording)
+        padded = add_context(recording, reflect=self.voice.facts.content == HUBERT)
         melody, source_f0 = self._melody(padded, settled, f0_estimator, run)
         models = Models(self.voice, self.content_encoder, self.index)
         maker = PieceMaker(models, settled, padded, melody, run)
@@ -100,8 +100,8 @@ class VoiceConverter:
     def _check(self, options: ConversionOptions, f0_estimator: F0Estimator | None) -> None:
         if options.speaker_id >= self.voice.n_speakers:
             raise SpeakerOutOfRange(
-                f"spk_id is {options.speaker_id}; the voice {self.voice.name} has "
-                f"{self.voice.n_speakers} speakers, 0 to {self.voice.n_speakers - 1}.",
+                f"spk_id is {options.speaker_id}; the speakers of the voice {self.voice.name} are "
+                f"0 to {self.voice.n_speakers - 1}.",
                 param="spk_id",
                 value=options.speaker_id,
             )

@@ -9,7 +9,7 @@ from rvc_core.audio import Audio, mono_like_ffmpeg, resample, resample_like_ffmp
 from rvc_core.errors import EmptyAudio, NonFiniteAudio
 
 SAMPLE_RATE = 16_000
-CONTEXT = SAMPLE_RATE  # samples reflected at each end, so that the networks see a surrounding
+CONTEXT = SAMPLE_RATE  # samples added at each end, so that the networks see a surrounding
 SHORTEST = SAMPLE_RATE // 10  # shorter recordings are filled up with silence
 PEAK = 0.95
 HIGH_PASS_ORDER, HIGH_PASS_HZ = 5, 48
@@ -46,6 +46,9 @@ def _high_pass(samples: npt.NDArray[np.float32]) -> Samples:
     return np.asarray(signal.filtfilt(numerator, denominator, samples), np.float64)
 
 
-def add_context(samples: Samples) -> Samples:
-    """The samples with one second reflected at each end."""
-    return np.pad(samples, CONTEXT, mode="reflect")
+def add_context(samples: Samples, *, reflect: bool = True) -> Samples:
+    """The samples with one second reflected at each end, as HuBERT voices were trained.
+
+    Whisper's encoder hears reversed speech as speech: for it the second is silent.
+    """
+    return np.pad(samples, CONTEXT, mode="reflect" if reflect else "constant")

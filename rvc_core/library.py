@@ -10,6 +10,7 @@ Each call looks again, so new files need no restart.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,15 @@ class VoiceLibrary:
         own = [] if path.parent == self._voices else _indexes_in(path.parent)
         index = _best(name, own) or _best(name, [p for p in shared if _belongs(p, name)])
         return VoiceEntry(name, path, index, stat.st_size, stat.st_mtime_ns)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def rmvpe_weights(models: Path) -> Path:

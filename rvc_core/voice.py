@@ -14,14 +14,15 @@ import torch
 from rvc_core.checkpoint import VoiceFile, read_voice_file
 from rvc_core.errors import InvalidCheckpoint, InvalidOption
 from rvc_core.layout import read_layout
+from rvc_core.library import file_hash
 from rvc_core.options import OPTION_SPECS
 from rvc_core.synthesizer import Synthesizer, SynthesizerConfig
 from rvc_core.weights import (
-    file_hash,
     fold_weight_norm,
     folded_shapes,
     load_strictly,
     module_bytes,
+    without_weights,
 )
 
 HUBERT = "hubert"
@@ -122,7 +123,7 @@ def load_voice(path: Path, device: str = "cpu") -> Voice:
     """Load a `.pth` or `.safetensors` voice in float32; raise `InvalidCheckpoint` if it is none."""
     file = read_voice_file(path)
     facts = _facts(file, path)
-    with torch.device("meta"):
+    with without_weights():
         synthesizer = Synthesizer(facts.config)
     load_strictly(synthesizer, fold_weight_norm(file.state), path.name, InvalidCheckpoint)
     voice = Voice(facts, synthesizer.eval(), file_hash(path))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from rvc_core.errors import (
     CoreError,
@@ -41,15 +42,6 @@ _SPELLINGS = (  # of weight norm: magnitude, direction
     (".weight_g", ".weight_v"),
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
 )
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_torch_file(path: Path) -> Any:
@@ -157,6 +149,27 @@ def _multiply_out(magnitude: Tensor, direction: Tensor) -> Tensor:
     norm = torch.linalg.vector_norm(direction, dim=dims, keepdim=True)
     used = norm > 0  # 0/0: a layer that was never trained
     return direction * torch.where(used, magnitude / norm.where(used, norm + 1), 0.0)
+
+
+class _NoFirstValues(TorchFunctionMode):
+    """Leaves tensors as they are where a module would give them their first values."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do what `func` does, unless it is one of `torch.nn.init`."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Modules built in this context are on the meta device, ready for `load_strictly`.
+
+    Random first values take time even there: for some of them torch loads its compiler.
+    """
+    with torch.device("meta"), _NoFirstValues():
+        yield
 
 
 def load_strictly(

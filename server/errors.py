@@ -37,22 +37,10 @@ class Unauthorized(ServerError):
     code = "unauthorized"
 
 
-class VoiceNotFound(ServerError):
-    """No voice has that name."""
-
-    code = "voice_not_found"
-
-
 class VoiceRequired(ServerError):
     """The request names no voice and there is no default."""
 
     code = "voice_required"
-
-
-class IndexNotFound(ServerError):
-    """The index named is not under the folder of indexes."""
-
-    code = "index_not_found"
 
 
 class QueueFull(ServerError):

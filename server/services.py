@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from engines.rvc import ConversionModels, LoadableModel, RvcEngine
 from gpu.errors import GpuError
-from rvc_core.errors import Cancelled, CoreError, EmptyAudio
+from rvc_core.errors import Cancelled, CoreError
+from rvc_core.library import VoiceEntry
 from rvc_core.token import Token
 from server.admission import WaitingRoom
 from server.errors import Draining, ServerError
 from server.leases import Leases, Waits
-from server.models import ModelRegistry, VoiceEntry
+from server.models import ModelRegistry
 from server.records import ConvertRequest as ConvertRequest
 from server.records import ConvertResult as ConvertResult
 from server.records import ReadyState as ReadyState
@@ -169,8 +170,6 @@ class Services:
         facts = self._facts(entry)
         method = self.engine.f0_method(request.options.f0_method) if facts.config.uses_f0 else None
         index = entry.index if request.index is None else self.registry.find_index(request.index)
-        if not request.audio:
-            raise EmptyAudio("The audio is empty.", param="audio")
         return _Work(
             request=request,
             entry=entry,

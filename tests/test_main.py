@@ -209,11 +209,12 @@ def test_a_server_thread_that_died_ends_the_process(
     api: bool, ui: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     services: Any = fake_services(tmp_path)
-    servers: list[Any] = [FakeServer(api), FakeServer(ui)]
-    assert watch(Stop(), services, *servers, "") is True
+    first: Any = FakeServer(api)
+    second: Any = FakeServer(ui)
+    assert watch(Stop(), services, first, second, "") is True
     assert "server has died" in caplog.text
 
 
 def test_a_signal_is_no_failure(tmp_path: Path) -> None:
-    servers: list[Any] = [FakeServer(True), FakeServer(True)]
-    assert watch(Stop(requested=True), fake_services(tmp_path), *servers, "") is False
+    server: Any = FakeServer(True)
+    assert watch(Stop(requested=True), fake_services(tmp_path), server, server, "") is False

@@ -127,6 +127,11 @@ def test_a_conversion_with_and_without_an_index(
     assert not np.array_equal(with_index.samples, without.samples)
 
 
+def test_an_index_that_is_not_wanted_is_not_read(engine: RvcEngine, session: VoiceSession) -> None:
+    models = ConversionModels(session, FakeContentEncoder(), FakeF0Estimator(), Path("none.index"))
+    assert convert(engine, models, index_rate=0.0).duration_s == 0.5
+
+
 def test_an_index_is_read_again_only_when_its_file_changed(
     session: VoiceSession, tmp_path: Path
 ) -> None:

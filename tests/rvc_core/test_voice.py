@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from rvc_core.errors import InvalidCheckpoint, TrainingCheckpoint, UnsupportedVocoder
 from rvc_core.layout import parse_sample_rate
+from rvc_core.library import file_hash
 from rvc_core.voice import load_voice
-from rvc_core.weights import file_hash
 from tests.parity import recipe
 from tests.rvc_core.tiny import RATES, TinyVoice
 

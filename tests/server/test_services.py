@@ -18,10 +18,11 @@ from rvc_core.errors import (
     InvalidCheckpoint,
     MissingWeights,
     UndecodableAudio,
+    VoiceNotFound,
 )
 from rvc_core.options import ConversionOptions
 from rvc_core.token import Token
-from server.errors import DeviceUnavailable, Draining, QueueFull, VoiceNotFound
+from server.errors import DeviceUnavailable, Draining, QueueFull
 from server.leases import Leases
 from server.services import ConvertRequest, ConvertResult, Services
 from server.settings import Settings
