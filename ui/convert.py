@@ -22,7 +22,7 @@ def create_convert_tab(services: Services, i18n: gr.I18n, blocks: gr.Blocks) -> 
     with gr.Row(equal_height=False, elem_id="convert-page"):
         with gr.Column(scale=5, min_width=320):
             left = _create_inputs(i18n)
-        with gr.Column(scale=6, min_width=320):
+        with gr.Column(scale=6, min_width=320, elem_id="outcome"):
             right = _create_outputs(i18n)
     page = Page(**left, **right)
     _wire(page, Handlers(services, page), blocks)
@@ -63,9 +63,8 @@ def _create_outputs(i18n: gr.I18n) -> dict[str, Any]:
         interactive=False,
         buttons=[],
         elem_id="result",
-        visible=False,
     )
-    with gr.Row(elem_id="save", equal_height=True, visible=False) as save:
+    with gr.Row(elem_id="save", equal_height=True):
         audio_format = gr.Radio(
             list(AUDIO_FORMATS), value="wav", label=i18n("format"), elem_id="format", scale=2
         )
@@ -84,7 +83,6 @@ def _create_outputs(i18n: gr.I18n) -> dict[str, Any]:
         "result": result,
         "figure": figure,
         "details": details,
-        "save": save,
         "audio_format": audio_format,
         "download": download,
     }
@@ -101,7 +99,7 @@ def _wire(page: Page, handlers: Handlers, blocks: gr.Blocks) -> None:
         [page.recording, page.voice, page.audio_format, *page.options],
         [
             *(page.convert, page.stop, page.status, page.result, page.figure),
-            *(page.details, page.save, page.download),
+            *(page.details, page.download),
         ],
         concurrency_limit=None,  # the services' waiting room is the only gate
         trigger_mode="once",

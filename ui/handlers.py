@@ -59,7 +59,6 @@ class Page:
     result: gr.Audio
     figure: gr.HTML
     details: gr.HTML
-    save: gr.Row
     audio_format: gr.Radio
     download: gr.DownloadButton
 
@@ -84,7 +83,11 @@ class Outcome:
 
 
 class Handlers:
-    """The page's handlers; those that take long are generators, which a closed tab ends."""
+    """The page's handlers; those that take long are generators, which a closed tab ends.
+
+    Files are yielded as `gr.update(value=...)` throughout: Gradio sends the difference between
+    two yields, and a plain file after a skipped output arrives as a mixture of both.
+    """
 
     def __init__(self, services: Services, page: Page) -> None:
         self._services = services
@@ -168,10 +171,9 @@ class Handlers:
             page.convert: gr.update(interactive=False),
             page.stop: gr.update(interactive=True),
             page.status: parts.busy("waiting", 0.0, language),
-            page.result: gr.update(value=None, visible=False),
+            page.result: gr.update(value=None),
             page.figure: "",
-            page.details: "",
-            page.save: gr.update(visible=False),
+            page.details: "",  # while it is empty, the style sheet hides player and download
         }
 
     def _at_rest(self, status: str) -> Updates:
@@ -219,10 +221,9 @@ class Handlers:
             yield {
                 page.stop: gr.update(interactive=False),
                 page.status: parts.busy("drawing", None, language),
-                page.result: gr.update(value=listen, visible=True),
+                page.result: gr.update(value=listen),
                 page.figure: charts.comparison(series, language, with_pitch=False),
                 page.details: parts.details(result, language),
-                page.save: gr.update(visible=True),
                 page.download: gr.update(value=save),
             }
         work = Background(lambda: self._curves(outcome))

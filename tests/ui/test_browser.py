@@ -134,6 +134,15 @@ def test_a_chinese_browser_gets_a_chinese_page(
     assert "Pitch shift" not in shown
 
 
+def test_there_is_nothing_to_play_or_download_before_a_conversion(
+    fake_services: FakeServices, fake_url: str, open_page: OpenPage
+) -> None:
+    page = open_page(fake_url)
+    page.get_by_text("The result appears here").wait_for(timeout=SOON_MS)
+    assert not page.locator("#result").is_visible()
+    assert not page.locator("#download").is_visible()
+
+
 def test_a_phone_needs_no_sideways_scrolling(
     fake_services: FakeServices, fake_url: str, open_page: OpenPage, recording: Path
 ) -> None:
