@@ -33,6 +33,7 @@ PACKAGES = {
     "crepe-tiny": "torchcrepe",
     "swift": "swift_f0",
     "pm": "parselmouth",
+    "pyin": "librosa",
 }
 F0_RATE, F0_HOP = 16_000, 160  # what estimators take, and 10 ms of it
 

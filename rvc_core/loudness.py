@@ -53,16 +53,24 @@ def _loudness_curve(
     samples: NDArray[np.float32] | NDArray[np.float64], sample_rate: int, length: int
 ) -> NDArray[np.float32]:
     """Root mean square over one second every half second, interpolated to (length,)."""
-    # Imported here because librosa takes seconds to load, and only this needs it.
     import torch
-    from librosa.feature import rms
 
-    half_second = sample_rate // 2
-    curve = rms(y=samples, frame_length=half_second * 2, hop_length=half_second)  # (1, steps)
+    curve = loudness_steps(samples, sample_rate)
     stretched: NDArray[np.float32] = torch.nn.functional.interpolate(
-        torch.from_numpy(curve)[None], size=length, mode="linear", align_corners=False
+        torch.from_numpy(curve)[None, None], size=length, mode="linear", align_corners=False
     )[0, 0].numpy()
     return stretched
+
+
+def loudness_steps(
+    samples: NDArray[np.float32] | NDArray[np.float64], sample_rate: int
+) -> NDArray[np.float32]:
+    """Root mean square over one second, centred on every half second; silence beyond the ends."""
+    half_second = sample_rate // 2
+    power = np.pad(np.square(samples, dtype=np.float32), half_second)
+    seconds = np.lib.stride_tricks.sliding_window_view(power, 2 * half_second)
+    steps: NDArray[np.float32] = np.sqrt(seconds[::half_second].mean(axis=1))
+    return steps
 
 
 def normalise_loudness(

@@ -9,7 +9,7 @@ from typing import Any
 
 from rvc_core.errors import InvalidOption
 
-F0_METHOD_NAMES = ("auto", "rmvpe", "fcpe", "crepe", "crepe-tiny", "swift", "pm")
+F0_METHOD_NAMES = ("auto", "rmvpe", "fcpe", "crepe", "crepe-tiny", "swift", "pm", "pyin")
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,12 @@ def _load_praat(weights: Path | None, device: str) -> F0Estimator:
     return load_praat()
 
 
+def _load_pyin(weights: Path | None, device: str) -> F0Estimator:
+    from rvc_core.f0.pyin import Pyin
+
+    return Pyin()
+
+
 F0_METHODS: Mapping[str, F0Method] = MappingProxyType(
     {
         "rmvpe": F0Method(
@@ -146,6 +152,12 @@ F0_METHODS: Mapping[str, F0Method] = MappingProxyType(
         "swift": F0Method(_load_swift, False, "swift", "Very quick; for clean speech."),
         "pm": F0Method(
             _load_praat, False, "praat", "Praat's autocorrelation: very quick, no network."
+        ),
+        "pyin": F0Method(
+            _load_pyin,
+            False,
+            None,
+            "Probabilistic YIN: for clean recordings; no network, not quick.",
         ),
     }
 )

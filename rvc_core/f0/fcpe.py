@@ -1,46 +1,72 @@
-"""F0 by FCPE: a third of RMVPE's time; its weights are in the package torchfcpe."""
+"""F0 by FCPE: a third of RMVPE's time; its weights are in the package torchfcpe.
+
+Only the file is the package's: importing it takes a second, for librosa and much else that
+finding a pitch does not need; its front end prints when a sample exceeds 1.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from rvc_core.errors import InvalidWeights
 from rvc_core.f0.frames import (
     FFT_LENGTH,
     HOP_LENGTH,
     SAMPLE_RATE,
     fit_frames,
+    package_folder,
     power_spectra,
-    require,
     to_tensor,
 )
-from rvc_core.weights import module_bytes, read_torch_file
+from rvc_core.mel import mel_bank
+from rvc_core.nn.fcpe import N_MELS, FCPENetwork
+from rvc_core.weights import (
+    fold_weight_norm,
+    load_strictly,
+    module_bytes,
+    read_torch_file,
+    without_weights,
+)
 
 VOICING_THRESHOLD = 0.006
 _WEIGHTS = "fcpe_c_v001.pt"
+_LOW_HZ, _HIGH_HZ = 0.0, 8000.0
 _MEL_FLOOR = 1e-5
 _POWER_OFFSET = 1e-9
+_CONFIGURATION: dict[str, dict[str, Any]] = {  # what the network and its front end are written for
+    "mel": {
+        "sr": SAMPLE_RATE,
+        "num_mels": N_MELS,
+        "n_fft": FFT_LENGTH,
+        "win_size": FFT_LENGTH,
+        "hop_size": HOP_LENGTH,
+        "fmin": _LOW_HZ,
+        "fmax": _HIGH_HZ,
+    },
+    "model": {"type": "CFNaiveMelPE", "conv_only": True},
+}
+_TRAINING_ONLY = "gaussian_blurred_cent_mask"
+_ATTENTION_NORM = re.compile(r"net\.encoder_layers\.\d+\.norm\.")  # of attention left out
 
 
 class FCPE:
-    """The network with its front end; safe to use from several threads at once.
-
-    The front end is our own: the package's prints when a sample exceeds 1 and keeps its window
-    in a dictionary that threads would share.
-    """
+    """The network with its front end; safe to use from several threads at once."""
 
     name = "fcpe"
     extra_frames = 1
 
-    def __init__(self, network: nn.Module, mel_bank: Tensor, device: str = "cpu") -> None:
-        self._network = network.eval().requires_grad_(False)
-        self._mel_bank = mel_bank  # (128, 513)
+    def __init__(self, network: FCPENetwork, device: str = "cpu") -> None:
+        self._network = network.eval()
+        bank = mel_bank("slaney", N_MELS, FFT_LENGTH, SAMPLE_RATE, _LOW_HZ, _HIGH_HZ)
+        self._mel_bank = torch.from_numpy(bank)  # (128, 513)
         self._window = torch.hann_window(FFT_LENGTH)
         self.to(device)
 
@@ -59,10 +85,8 @@ class FCPE:
     def estimate(self, samples: NDArray[np.floating], n_frames: int) -> NDArray[np.float64]:
         """F0 in Hz of 16 kHz `samples`, shape (n_frames,), 0 = unvoiced."""
         log_mel = self._log_mel(to_tensor(samples, self._window.device))
-        infer: Any = self._network.infer
-        hz = infer(log_mel[None], decoder="local_argmax", threshold=VOICING_THRESHOLD)
-        # 0/0 where the network is sure of no bin at all.
-        return fit_frames(np.nan_to_num(hz[0, :, 0].cpu().numpy(), nan=0.0), n_frames)
+        f0 = self._network.decode(self._network(log_mel[None]), VOICING_THRESHOLD)[0]
+        return fit_frames(f0.cpu().numpy(), n_frames)
 
     def _log_mel(self, samples: Tensor) -> Tensor:
         """Log-mel picture (frames, 128)."""
@@ -74,34 +98,32 @@ class FCPE:
 
 
 def load_fcpe(device: str = "cpu") -> FCPE:
-    """Load FCPE from the package torchfcpe; raise `MissingPackage` without it."""
-    package = require("torchfcpe", "torchfcpe", None)
-    # Not through the package's own loader, which prints.
-    content = read_torch_file(Path(package.__file__).parent / "assets" / _WEIGHTS)
-    mel, model = content["config_dict"]["mel"], content["config_dict"]["model"]
-    network = require("torchfcpe.models", "torchfcpe", None).CFNaiveMelPE(
-        input_channels=mel["num_mels"],
-        **{key: model[key] for key in _MODEL_KEYS},
-    )
-    network.load_state_dict(content["model"])
-    return FCPE(network, _mel_bank(mel), device)
+    """Load FCPE from the package torchfcpe; raise `MissingPackage` or `InvalidWeights`."""
+    path = package_folder("torchfcpe", "torchfcpe", None) / "assets" / _WEIGHTS
+    return FCPE(read_fcpe_network(path), device)
 
 
-_MODEL_KEYS = (
-    "out_dims",
-    "hidden_dims",
-    "n_layers",
-    "n_heads",
-    "f0_max",
-    "f0_min",
-    "use_fa_norm",
-    "conv_only",
-)
+def read_fcpe_network(path: Path) -> FCPENetwork:
+    """The network of a file; raise `InvalidWeights` if it is of another configuration."""
+    content = read_torch_file(path)
+    _check_configuration(content["config_dict"], path.name)
+    state = {
+        key: tensor
+        for key, tensor in content["model"].items()
+        if key != _TRAINING_ONLY and not _ATTENTION_NORM.match(key)
+    }
+    with without_weights():
+        network = FCPENetwork()
+    load_strictly(network, fold_weight_norm(state), path.name, InvalidWeights)
+    return network
 
 
-def _mel_bank(config: dict[str, Any]) -> Tensor:
-    from librosa.filters import mel  # torchfcpe has imported it
-
-    low, high = config["fmin"], config["fmax"]
-    bank = mel(sr=SAMPLE_RATE, n_fft=FFT_LENGTH, n_mels=config["num_mels"], fmin=low, fmax=high)
-    return torch.from_numpy(bank)
+def _check_configuration(stated: dict[str, Any], name: str) -> None:
+    for part, settings in _CONFIGURATION.items():
+        for key, known in settings.items():
+            value = stated[part].get(key)
+            if value != known:
+                raise InvalidWeights(
+                    f"{name} states {part}.{key} = {value!r}; only {known!r} is known here.",
+                    value=value,
+                )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,10 +32,20 @@ def require(module: str, package: str, extra: str | None) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        how = f'pip install ".[{extra}]"' if extra else f"pip install {package}"
-        raise MissingPackage(
-            f"This F0 method needs the package {package}: {how}.", value=package
-        ) from None
+        raise _missing(package, extra) from None
+
+
+def package_folder(module: str, package: str, extra: str | None) -> Path:
+    """The folder of a package, which is not imported; raise `MissingPackage` as `require`."""
+    spec = find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise _missing(package, extra)
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _missing(package: str, extra: str | None) -> MissingPackage:
+    how = f'pip install ".[{extra}]"' if extra else f"pip install {package}"
+    return MissingPackage(f"This F0 method needs the package {package}: {how}.", value=package)
 
 
 def to_tensor(samples: NDArray[np.floating], device: torch.device | str) -> Tensor:

@@ -19,8 +19,9 @@ from rvc_core.f0.frames import (
     power_spectra,
     to_tensor,
 )
+from rvc_core.mel import mel_bank
 from rvc_core.nn.rmvpe import FRAMES_MULTIPLE, N_MELS, RMVPENetwork
-from rvc_core.weights import load_strictly, module_bytes, read_torch_file
+from rvc_core.weights import load_strictly, module_bytes, read_torch_file, without_weights
 
 VOICING_THRESHOLD = 0.03
 _LOW_HZ, _HIGH_HZ = 30.0, 8000.0
@@ -35,7 +36,8 @@ class RMVPE:
 
     def __init__(self, network: RMVPENetwork, device: str = "cpu") -> None:
         self._network = network.eval()
-        self._mel_bank = torch.from_numpy(htk_mel_bank())
+        bank = mel_bank("htk", N_MELS, FFT_LENGTH, SAMPLE_RATE, _LOW_HZ, _HIGH_HZ)
+        self._mel_bank = torch.from_numpy(bank)  # (128, 513)
         self._window = torch.hann_window(FFT_LENGTH)
         self.to(device)
 
@@ -82,7 +84,7 @@ def load_rmvpe(weights: Path | None, device: str = "cpu") -> RMVPE:
             param="f0_method",
             value=str(weights),
         )
-    with torch.device("meta"):  # the weights come from the file: no time for random ones
+    with without_weights():
         network = RMVPENetwork()
     load_strictly(network, _read_state(weights), weights.name, InvalidWeights)
     return RMVPE(network, device)
@@ -104,19 +106,3 @@ def decode_salience(salience: NDArray[np.float32]) -> NDArray[np.float64]:
     """F0 in Hz from salience (frames, 360); frames whose peak is low are unvoiced."""
     hz = peak_hz(salience, salience.argmax(axis=1))
     return np.where(salience.max(axis=1) > VOICING_THRESHOLD, hz, 0.0)
-
-
-def htk_mel_bank() -> NDArray[np.float32]:
-    """Mel filters (128, 513) of equal area on HTK's scale, as librosa makes them.
-
-    Written out, because importing librosa takes longer than loading the network.
-    """
-    low, high = 2595 * np.log10(1 + np.array([_LOW_HZ, _HIGH_HZ]) / 700)
-    corners = 700 * (10 ** (np.linspace(low, high, N_MELS + 2) / 2595) - 1)  # Hz
-    distances = corners[:, None] - np.fft.rfftfreq(FFT_LENGTH, 1 / SAMPLE_RATE)
-    widths = np.diff(corners)[:, None]
-    rising = -distances[:-2] / widths[:-1]
-    falling = distances[2:] / widths[1:]
-    triangles = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
-    areas = (corners[2:] - corners[:-2])[:, None] / 2
-    return (triangles / areas).astype(np.float32)

@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import math
 
+import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rvc_core.loudness import limit_peak, match_loudness, normalise_loudness, to_pcm16
+from rvc_core.loudness import (
+    limit_peak,
+    loudness_steps,
+    match_loudness,
+    normalise_loudness,
+    to_pcm16,
+)
 from tests.rvc_core.recordings import sine
 
 bounded = settings(max_examples=25, deadline=None)
@@ -76,6 +83,23 @@ def test_loudness_is_matched_as_official_rvc_does(mix: float) -> None:
     np.testing.assert_allclose(matched, expected, rtol=1e-4, atol=1e-7)
     np.testing.assert_array_equal(converted, before)
     assert matched.dtype == np.float32
+
+
+@bounded
+@given(
+    n_samples=st.integers(1, 20_000),
+    rate=st.integers(2, 12_000),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_the_loudness_curve_is_that_of_librosa(
+    n_samples: int, rate: int, dtype: type[np.floating]
+) -> None:
+    samples = (0.1 * np.random.default_rng(n_samples).standard_normal(n_samples)).astype(dtype)
+    half = rate // 2
+    expected = librosa.feature.rms(y=samples, frame_length=2 * half, hop_length=half)[0]
+    steps = loudness_steps(samples, rate)
+    np.testing.assert_allclose(steps, expected, rtol=1e-6)
+    assert steps.dtype == np.float32
 
 
 def test_a_silent_recording_silences_the_result() -> None:

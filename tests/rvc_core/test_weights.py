@@ -20,7 +20,13 @@ from rvc_core.errors import (
     MissingWeights,
     UnsafeCheckpoint,
 )
-from rvc_core.weights import fold_weight_norm, load_strictly, read_safetensors, read_torch_file
+from rvc_core.weights import (
+    fold_weight_norm,
+    load_strictly,
+    read_safetensors,
+    read_torch_file,
+    without_weights,
+)
 
 
 def _normed(make: Callable[[], nn.Module], dim: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -149,3 +155,18 @@ def test_loading_names_what_is_missing_extra_or_of_another_shape() -> None:
     ):
         with pytest.raises(InvalidWeights, match=message):
             load_strictly(module, state, "file", InvalidWeights)
+
+
+def test_modules_without_weights_take_no_memory_and_no_first_values() -> None:
+    with without_weights():
+        built = nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 4), nn.GRU(4, 4), nn.Conv1d(4, 4, 3))
+    assert {parameter.device.type for parameter in built.parameters()} == {"meta"}
+    state = {key: torch.ones(tensor.shape) for key, tensor in built.state_dict().items()}
+    load_strictly(built, state, "x.pt", InvalidWeights)
+    assert built[0](torch.tensor([1])).tolist() == [[1.0] * 4]
+
+
+def test_modules_built_later_have_first_values_again() -> None:
+    with without_weights():
+        nn.Linear(4, 4)
+    assert nn.Linear(4, 4).weight.std() > 0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rvc_core.f0 import F0Estimator
 from tests.rvc_core.f0.signals import cents, glide, glide_f0, recording
 
-METHODS = ("fcpe", "crepe-tiny", "swift", "pm")
+METHODS = ("fcpe", "crepe-tiny", "swift", "pm", "pyin")
 ALL = (*METHODS, "crepe")  # crepe takes seconds for each second: short clips only
 EstimatorOf = Callable[[str], F0Estimator]
 
@@ -45,7 +45,7 @@ def test_any_length_gives_the_frames_asked_for(
     n_frames = n_samples // 160 + extra_frames
     f0 = estimator_of(method).estimate(glide(1.0)[:n_samples], n_frames)
     assert f0.shape == (n_frames,)
-    assert f0.dtype == np.float32
+    assert f0.dtype == np.float64
     assert np.isfinite(f0).all()
 
 
@@ -115,6 +115,7 @@ def test_the_samples_stay_as_they_were(estimator_of: EstimatorOf, method: str) -
         ("crepe", 85e6, 95e6),
         ("swift", 1e5, 2e5),
         ("pm", 0, 0),
+        ("pyin", 0, 0),
     ],
 )
 def test_estimators_know_the_size_of_their_weights(

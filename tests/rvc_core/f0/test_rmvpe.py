@@ -5,14 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import pytest
 import torch
 
 from rvc_core.errors import InvalidWeights, MissingWeights
 from rvc_core.f0 import load_f0_estimator
-from rvc_core.f0.rmvpe import RMVPE, decode_salience, htk_mel_bank
+from rvc_core.f0.rmvpe import RMVPE, decode_salience
 from tests.rvc_core.f0.signals import glide
 
 
@@ -50,11 +49,6 @@ def test_only_peaks_above_the_threshold_are_voiced() -> None:
 def test_peaks_at_the_ends_count_nothing_beyond(centre: int) -> None:
     f0 = decode_salience(salience((centre, 0.6)))
     assert f0[0] == pytest.approx(hz_of_bin(centre), rel=0.005)
-
-
-def test_the_mel_filters_are_those_of_librosa() -> None:
-    bank = librosa.filters.mel(sr=16_000, n_fft=1024, n_mels=128, fmin=30, fmax=8000, htk=True)
-    np.testing.assert_array_equal(htk_mel_bank(), bank)
 
 
 def test_silence_has_no_pitch(rmvpe: RMVPE) -> None:
