@@ -14,6 +14,8 @@ from rvc_core.nn.flow import Coupling, Flow, WaveNet
 from rvc_core.nn.generator import Generator, GeneratorShape
 from rvc_core.nn.source import SineSource
 
+TILE_FRAMES = 400  # of the decoder: about four seconds
+
 
 @dataclass(frozen=True)
 class SynthesizerConfig:
@@ -119,12 +121,24 @@ class Synthesizer(nn.Module):
     def decode(
         self, latent: Tensor, pitch: Pitch | None, speaker_id: int, noise: Tensor | None
     ) -> Tensor:
-        """Samples (frames * hop_length,) of `latent`; `noise` excites voices that use F0."""
+        """Samples (frames * hop_length,) of `latent`; `noise` excites voices that use F0.
+
+        Long latents go through in tiles that overlap by the decoder's reach: the same samples,
+        in bounded memory and, as that memory is used again, in less time.
+        """
         excitation = None
         if pitch is not None and noise is not None:
             excitation = self.dec.m_source(pitch.f0, pitch.phase, noise)
-        samples: Tensor = self.dec(latent, self._speaker(speaker_id), excitation)
-        return samples[0, 0].float()
+        speaker, n_frames = self._speaker(speaker_id), latent.shape[2]
+        hop, reach = self.config.hop_length, self.config.generator.receptive_frames()
+        tiles = []
+        for start in range(0, n_frames, TILE_FRAMES):
+            stop = min(start + TILE_FRAMES, n_frames)
+            low, high = max(0, start - reach), min(n_frames, stop + reach)
+            heard = None if excitation is None else excitation[:, :, low * hop : high * hop]
+            samples = self.dec(latent[:, :, low:high], speaker, heard)[0, 0]
+            tiles.append(samples[(start - low) * hop : (stop - low) * hop].float())
+        return torch.cat(tiles)
 
     def _speaker(self, speaker_id: int) -> Tensor:
         return self.emb_g.weight[speaker_id][None, :, None]  # (1, speaker_dim, 1)

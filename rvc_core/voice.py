@@ -126,6 +126,7 @@ def load_voice(path: Path, device: str = "cpu") -> Voice:
     with without_weights():
         synthesizer = Synthesizer(facts.config)
     load_strictly(synthesizer, fold_weight_norm(file.state), path.name, InvalidCheckpoint)
+    synthesizer.dec.put_channels_innermost()
     voice = Voice(facts, synthesizer.eval(), file_hash(path))
     voice.to(device)
     return voice

@@ -1,4 +1,8 @@
-"""HiFi-GAN (Kong 2020), with the NSF excitation where the voice uses F0."""
+"""HiFi-GAN (Kong 2020), with the NSF excitation where the voice uses F0.
+
+Samples run through two-dimensional convolutions of height 1, (1, channels, 1, samples), channels
+innermost in memory: on a CPU that takes about half the time of the one-dimensional ones.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +55,34 @@ class GeneratorShape:
         return max(reaches)
 
 
-def same_conv(channels: int, kernel_size: int, dilation: int = 1) -> nn.Conv1d:
+class FlatConv(nn.Conv1d):
+    """A one-dimensional convolution over (1, channels, 1, samples)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples (1, channels out, 1, samples)."""
+        return F.conv2d(
+            x,
+            self.weight.unsqueeze(2),
+            self.bias,
+            (1, self.stride[0]),
+            (0, int(self.padding[0])),
+            (1, self.dilation[0]),
+        )
+
+
+class FlatUpsampling(nn.ConvTranspose1d):
+    """A one-dimensional transposed convolution over (1, channels, 1, samples)."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Samples (1, channels out, 1, samples * stride)."""
+        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
+        return F.conv_transpose2d(x, self.weight.unsqueeze(2), self.bias, stride, padding)
+
+
+def same_conv(channels: int, kernel_size: int, dilation: int = 1) -> FlatConv:
     """Convolution that keeps channels and length."""
     padding = (kernel_size - 1) * dilation // 2
-    return nn.Conv1d(channels, channels, kernel_size, dilation=dilation, padding=padding)
+    return FlatConv(channels, channels, kernel_size, dilation=dilation, padding=padding)
 
 
 class PairedBlock(nn.Module):
@@ -95,41 +123,48 @@ class Generator(nn.Module):
     def __init__(self, shape: GeneratorShape, source: SineSource | None) -> None:
         super().__init__()
         self.n_kernels = len(shape.block_kernels)
-        self.conv_pre = nn.Conv1d(shape.channels_in, shape.channels, 7, padding=3)
+        self.conv_pre = FlatConv(shape.channels_in, shape.channels, 7, padding=3)
         self.cond = nn.Conv1d(shape.speaker_dim, shape.channels, 1)
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
         channels = shape.channels
         for rate, kernel in zip(shape.upsample_rates, shape.upsample_kernels, strict=True):
-            up = nn.ConvTranspose1d(
-                channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2
-            )
+            up = FlatUpsampling(channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)
             channels //= 2
             self.ups.append(up)
             for size, dilations in zip(shape.block_kernels, shape.block_dilations, strict=True):
                 self.resblocks.append(BLOCKS[shape.block_type](channels, size, dilations))
-        self.conv_post = nn.Conv1d(channels, 1, 7, padding=3, bias=False)
+        self.conv_post = FlatConv(channels, 1, 7, padding=3, bias=False)
         if source is not None:
             self.m_source = source
             self.noise_convs = nn.ModuleList(_source_convs(shape))
 
     def forward(self, latent: Tensor, speaker: Tensor, excitation: Tensor | None) -> Tensor:
         """Samples (1, 1, frames * hop_length) of `latent` (1, channels_in, frames)."""
-        x = self.conv_pre(latent) + self.cond(speaker)
+        flat = latent.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        x = self.conv_pre(flat) + self.cond(speaker).unsqueeze(2)
         for stage, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, SLOPE))
             if excitation is not None:
-                x = x + self.noise_convs[stage](excitation)
+                x = x + self.noise_convs[stage](excitation.unsqueeze(2))
             first = stage * self.n_kernels
             blocks = self.resblocks[first : first + self.n_kernels]
             mixed = blocks[0](x)
             for block in blocks[1:]:
                 mixed += block(x)
             x = mixed / self.n_kernels
-        return torch.tanh(self.conv_post(F.leaky_relu(x, LAST_SLOPE)))
+        samples = torch.tanh(self.conv_post(F.leaky_relu(x, LAST_SLOPE)))
+        return samples.squeeze(2)
+
+    def put_channels_innermost(self) -> None:
+        """Lay the weights out in memory as the convolutions read them; values stay."""
+        for module in self.modules():
+            if isinstance(module, (FlatConv, FlatUpsampling)):
+                rows = module.weight.data.transpose(1, 2).contiguous()
+                module.weight.data = rows.transpose(1, 2)  # the same shape, other strides
 
 
-def _source_convs(shape: GeneratorShape) -> list[nn.Conv1d]:
+def _source_convs(shape: GeneratorShape) -> list[FlatConv]:
     """Convolutions that bring the excitation to each stage's rate and width."""
     convs = []
     channels = shape.channels
@@ -137,7 +172,7 @@ def _source_convs(shape: GeneratorShape) -> list[nn.Conv1d]:
         channels //= 2
         stride = math.prod(shape.upsample_rates[stage + 1 :])
         if stage == len(shape.upsample_rates) - 1:
-            convs.append(nn.Conv1d(1, channels, 1))
+            convs.append(FlatConv(1, channels, 1))
         else:
-            convs.append(nn.Conv1d(1, channels, 2 * stride, stride, padding=stride // 2))
+            convs.append(FlatConv(1, channels, 2 * stride, stride, padding=stride // 2))
     return convs

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from rvc_core import synthesizer
 from rvc_core.nn.attention import QUERY_BLOCK, RelativeAttention
 from rvc_core.nn.source import SINE_AMPLITUDE, SineSource, frame_phase
 from rvc_core.noise import BLOCK_FRAMES, NoiseField
@@ -119,3 +120,30 @@ def test_noise_depends_on_the_place_and_not_on_the_cut() -> None:
     assert abs(float(whole.std()) - 1) < 0.05
     assert not torch.equal(whole, NoiseField(12).latent(0, 3 * BLOCK_FRAMES, 4))
     assert len(field.source(3, 10, 40)) == 280
+
+
+def test_decoding_in_tiles_equals_decoding_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TinyVoice().config()
+    network = Synthesizer(config)
+    _seeded(network)
+    latent = torch.randn(1, 4, 90, generator=torch.Generator().manual_seed(4))
+    f0 = torch.full((90,), 180.0)
+    pitch = Pitch(f0, torch.ones(90, dtype=torch.int64), frame_phase(f0, 40_000, 400))
+    noise = NoiseField(3).source(0, 90, 400)
+    whole = network.decode(latent, pitch, 0, noise)
+    monkeypatch.setattr(synthesizer, "TILE_FRAMES", 20)
+    torch.testing.assert_close(network.decode(latent, pitch, 0, noise), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_the_layout_of_weights_in_memory_changes_no_value() -> None:
+    network = Synthesizer(TinyVoice().config())
+    _seeded(network)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    latent = torch.randn(1, 4, 10, generator=torch.Generator().manual_seed(4))
+    expected = network.decode(latent, None, 0, None)
+    network.dec.put_channels_innermost()
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[key])
+    torch.testing.assert_close(
+        network.decode(latent, None, 0, None), expected, rtol=1e-4, atol=1e-6
+    )
