@@ -123,6 +123,7 @@ def _encode_mp3(audio: Audio) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=rate)
+        assert isinstance(stream, av.AudioStream)
         stream.bit_rate, stream.format, stream.layout = _MP3_BITS_PER_SECOND, "s16p", "mono"
         container.mux(stream.encode(_to_frame(pcm, rate, "s16p")))
         container.mux(stream.encode(None))

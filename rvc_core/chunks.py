@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -66,7 +67,7 @@ def _energy(samples: Samples) -> Samples:
     return difference[: len(samples)]
 
 
-def crossfade(pieces: list[npt.NDArray[np.float32]], overlap: int) -> npt.NDArray[np.float32]:
+def crossfade(pieces: Sequence[npt.NDArray[np.float32]], overlap: int) -> npt.NDArray[np.float32]:
     """Join pieces, each overlapping the one before by `overlap` samples."""
     rise = (np.arange(overlap, dtype=np.float32) + 0.5) / max(1, overlap)
     joined = pieces[0].copy()

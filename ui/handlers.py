@@ -154,16 +154,17 @@ class Handlers:
         self, result: str | None, audio_format: str, request: gr.Request
     ) -> Iterator[Any]:
         """Offer the result in another format."""
+        language = _language(request)
         if result is None:
             yield gr.skip()
             return
         try:
             wav = _read_upload(result)
         except PageError as error:
-            raise _toast(error.code, _language(request)) from None
+            raise _toast(error.code, language) from None
         data = encode_audio(read_audio(wav), audio_format)
         with _temporary_file(data, f"{Path(result).stem}.{audio_format}") as path:
-            yield gr.update(value=path)
+            yield _offer(path, language)
 
     def _begin(self, language: str) -> Updates:
         page = self._page
@@ -224,7 +225,7 @@ class Handlers:
                 page.result: gr.update(value=listen),
                 page.figure: charts.comparison(series, language, with_pitch=False),
                 page.details: parts.details(result, language),
-                page.download: gr.update(value=save),
+                page.download: _offer(save, language),
             }
         work = Background(lambda: self._curves(outcome))
         for _ in work.ticks(TICK_S):
@@ -285,6 +286,11 @@ def _temporary_file(data: bytes, name: str) -> Iterator[str]:
         path = Path(folder) / name
         path.write_bytes(data)
         yield str(path)
+
+
+def _offer(path: str, language: str) -> Any:
+    audio_format = Path(path).suffix.removeprefix(".").upper()
+    return gr.update(value=path, label=say("download_as", language, audio_format=audio_format))
 
 
 def _language(request: gr.Request) -> str:

@@ -32,6 +32,7 @@ PAGE: Mapping[str, Words] = MappingProxyType(
         "result": Words("Result", "转换结果"),
         "format": Words("File format", "文件格式"),
         "download": Words("Download", "下载"),
+        "download_as": Words("Download {audio_format}", "下载 {audio_format}"),
         "more_options": Words("More options", "更多选项"),
         "as_voice": Words("As the voice states", "按声音自带设置"),
         "privacy": Words(

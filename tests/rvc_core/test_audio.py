@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from rvc_core.audio import (
     AUDIO_FORMATS,
@@ -26,7 +27,7 @@ bounded = settings(max_examples=25, deadline=None)
 lengths = st.integers(1, 20_000)
 
 
-def noise(n_samples: int, seed: int = 0) -> np.ndarray:
+def noise(n_samples: int, seed: int = 0) -> NDArray[np.float32]:
     samples = np.random.default_rng(seed).uniform(-0.9, 0.9, n_samples)
     return samples.astype(np.float32)
 
