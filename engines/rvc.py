@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from rvc_core.errors import CoreError, MissingPackage, MissingWeights
+from rvc_core.f0 import F0_METHODS
 from rvc_core.library import default_f0_method, rmvpe_weights
-from rvc_core.options import F0_METHOD_NAMES, ConversionOptions
+from rvc_core.options import ConversionOptions
 from rvc_core.token import Token
 
 if TYPE_CHECKING:
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
     from rvc_core.run import Progress
     from rvc_core.voice import Voice, VoiceFacts
 
-PACKAGES = {
-    "fcpe": "torchfcpe",
-    "crepe": "torchcrepe",
-    "crepe-tiny": "torchcrepe",
-    "swift": "swift_f0",
-    "pm": "parselmouth",
-    "pyin": "librosa",
-}
 F0_RATE, F0_HOP = 16_000, 160  # what estimators take, and 10 ms of it
 
 
@@ -147,7 +140,7 @@ class RvcEngine:
 
     def f0_methods(self) -> list[str]:
         """F0 methods whose weights or packages are there."""
-        return [m for m in F0_METHOD_NAMES if m != "auto" and self._f0_problem(m) is None]
+        return [method for method in F0_METHODS if self._f0_problem(method) is None]
 
     def default_f0_method(self) -> str:
         """What auto stands for: rmvpe where its weights are, else fcpe."""
@@ -215,10 +208,10 @@ class RvcEngine:
             return MissingWeights(
                 f"The F0 method rmvpe needs {self._rmvpe}, which is not there.", param="f0_method"
             )
-        package = PACKAGES.get(method)
-        if package is not None and find_spec(package) is None:
+        module = F0_METHODS[method].module
+        if module is not None and find_spec(module) is None:
             return MissingPackage(
-                f"The F0 method {method} needs the package {package}, which is not installed.",
+                f"The F0 method {method} needs the package {module}, which is not installed.",
                 param="f0_method",
             )
         return None

@@ -45,10 +45,14 @@ class F0Estimator(Protocol):
 
 @dataclass(frozen=True)
 class F0Method:
-    """How to get an estimator; `extra` names the optional packages that it needs."""
+    """How to get an estimator.
+
+    `module` is what must be installed for it, `extra` the optional part that installs it.
+    """
 
     load: Callable[[Path | None, str], F0Estimator]
     needs_weights: bool
+    module: str | None
     extra: str | None
     help: str
 
@@ -140,22 +144,41 @@ def _load_pyin(weights: Path | None, device: str) -> F0Estimator:
 F0_METHODS: Mapping[str, F0Method] = MappingProxyType(
     {
         "rmvpe": F0Method(
-            _load_rmvpe, True, None, "Most robust, in noise too; the choice of most RVC users."
+            _load_rmvpe,
+            True,
+            None,
+            None,
+            "Most robust, in noise too; the choice of most RVC users.",
         ),
-        "fcpe": F0Method(_load_fcpe, False, None, "Nearly as good at a third of the time."),
+        "fcpe": F0Method(
+            _load_fcpe, False, "torchfcpe", None, "Nearly as good at a third of the time."
+        ),
         "crepe": F0Method(
-            _load_crepe, False, "crepe", "Accurate on clean singing; by far the slowest."
+            _load_crepe,
+            False,
+            "torchcrepe",
+            "crepe",
+            "Accurate on clean singing; by far the slowest.",
         ),
         "crepe-tiny": F0Method(
-            _load_crepe_tiny, False, "crepe", "A small crepe: quicker, less steady."
+            _load_crepe_tiny,
+            False,
+            "torchcrepe",
+            "crepe",
+            "A small crepe: quicker, less steady.",
         ),
-        "swift": F0Method(_load_swift, False, "swift", "Very quick; for clean speech."),
+        "swift": F0Method(_load_swift, False, "swift_f0", "swift", "Very quick; for clean speech."),
         "pm": F0Method(
-            _load_praat, False, "praat", "Praat's autocorrelation: very quick, no network."
+            _load_praat,
+            False,
+            "parselmouth",
+            "praat",
+            "Praat's autocorrelation: very quick, no network.",
         ),
         "pyin": F0Method(
             _load_pyin,
             False,
+            "librosa",
             None,
             "Probabilistic YIN: for clean recordings; no network, not quick.",
         ),
