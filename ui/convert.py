@@ -9,7 +9,8 @@ import gradio as gr
 from rvc_core.audio import AUDIO_FORMATS
 from rvc_core.options import OPTION_SPECS
 from ui.controls import create_control
-from ui.handlers import Handlers, Page
+from ui.handlers import Handlers
+from ui.page import Page
 
 if TYPE_CHECKING:
     from server.services import Services

@@ -22,6 +22,7 @@ from server.services import ConvertRequest, ConvertResult
 from ui import charts, parts
 from ui.controls import read_options
 from ui.error_text import UNKNOWN, error_text
+from ui.page import Page
 from ui.text import language_of, say
 from ui.work import Background, Visitors
 
@@ -43,24 +44,6 @@ class PageError(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-@dataclass(frozen=True, eq=False)
-class Page:
-    """The components that handlers read and write."""
-
-    recording: gr.Audio
-    voice: gr.Dropdown
-    card: gr.HTML
-    options: list[gr.components.Component]
-    convert: gr.Button
-    stop: gr.Button
-    status: gr.HTML
-    result: gr.Audio
-    figure: gr.HTML
-    details: gr.HTML
-    audio_format: gr.Radio
-    download: gr.DownloadButton
 
 
 @dataclass(frozen=True)
