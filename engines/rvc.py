@@ -146,6 +146,12 @@ class RvcEngine:
         """What auto stands for: rmvpe where its weights are, else fcpe."""
         return default_f0_method(self._models_dir)
 
+    def curve_method(self) -> str:
+        """The method for curves to look at: fcpe hears low, creaky voices an octave high."""
+        method = self.default_f0_method()
+        swift_is_there = self._f0_problem("swift") is None
+        return "swift" if method == "fcpe" and swift_is_there else method
+
     def f0_method(self, wanted: str) -> str:
         """The method that `wanted` stands for, auto resolved; raise if it is not installed."""
         method = self.default_f0_method() if wanted == "auto" else wanted
@@ -197,11 +203,10 @@ class RvcEngine:
         return Audio(np.zeros(F0_RATE // 2, np.float32), F0_RATE)
 
     def warm_up(self) -> None:
-        """Import and compile what the first conversion would wait for (librosa: a second)."""
-        from rvc_core.loudness import match_loudness
+        """Import what the first conversion would wait for."""
+        from rvc_core.frontend import prepare
 
-        silence = self.silence().samples
-        match_loudness(silence, F0_RATE, silence, F0_RATE, 0.5)
+        prepare(self.silence())  # scipy.signal: most of a second
 
     def _f0_problem(self, method: str) -> CoreError | None:
         if method == "rmvpe" and not self._rmvpe.is_file():

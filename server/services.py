@@ -93,10 +93,8 @@ class Services:
         )
 
     def f0_curve(self, audio: Audio) -> NDArray[np.float64]:
-        """The pitch of `audio` in Hz on a 10 ms grid, 0 where it is unvoiced."""
-        model = self.engine.f0(self.engine.f0_method("auto"))
-        with self.leases.shared(model, None, "f0_curve", Waits()) as estimator:
-            return self.engine.f0_curve(estimator, audio)
+        """The pitch of `audio` in Hz on a 10 ms grid, 0 where it is unvoiced; for people to see."""
+        return self._f0_curve(audio, self.engine.curve_method())
 
     def voices(self) -> list[VoiceInfo]:
         """All voices on disk, those whose file cannot be used too."""
@@ -122,7 +120,7 @@ class Services:
             for model in self.engine.content_models():
                 with self.leases.shared(model, None, "warm-up", Waits()):
                     pass
-            self.f0_curve(self.engine.silence())
+            self._f0_curve(self.engine.silence(), self.engine.default_f0_method())
             problem = None
         except (ServerError, CoreError, GpuError) as error:
             problem = error.message
@@ -162,6 +160,11 @@ class Services:
         """Let all models go; conversions fail from now on."""
         self._room.close()
         self.leases.close()
+
+    def _f0_curve(self, audio: Audio, method: str) -> NDArray[np.float64]:
+        model = self.engine.f0(method)
+        with self.leases.shared(model, None, "f0_curve", Waits()) as estimator:
+            return self.engine.f0_curve(estimator, audio)
 
     def _prepare(self, request: ConvertRequest) -> _Work:
         from rvc_core.audio import read_audio

@@ -153,3 +153,19 @@ def test_the_pitch_curve_has_a_hundred_values_a_second(engine: RvcEngine) -> Non
 def test_warming_up_touches_no_model(engine: RvcEngine) -> None:
     engine.warm_up()
     assert engine.silence().duration_s == 0.5
+
+
+def test_curves_to_look_at_come_from_swift_where_the_default_is_fcpe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = RvcEngine(tmp_path)
+    installed = {"swift_f0", "torchfcpe"}
+    monkeypatch.setattr(
+        "engines.rvc.find_spec", lambda module: module if module in installed else None
+    )
+    assert engine.curve_method() == "swift"
+    installed.remove("swift_f0")
+    assert engine.curve_method() == "fcpe"
+    (tmp_path / "f0").mkdir()
+    (tmp_path / "f0/rmvpe.pt").touch()
+    assert engine.curve_method() == "rmvpe"
