@@ -6,16 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import soundfile
 
+from rvc_core import (
+    ConversionOptions,
+    VoiceConverter,
+    load_content_encoder,
+    load_index,
+    load_voice,
+    read_audio,
+)
 from rvc_core.cli import main
+from rvc_core.loudness import to_pcm16
 from tests.parity import recipe
 from tests.parity.conftest import ParityFiles, load_cases
 
 CASES = load_cases()["cases"]
 MOST_LSB = 8
 LEAST_SNR_DB = 75.0
+# FCPE rounds pitch to about 0.0005 cents, differently in each version of torch, and the sine adds
+# that up over a piece of 38 s: official RVC itself, run with torch 2.11 instead of 2.13, differs
+# from its stored result by 27 LSB and 66.0 dB. The last test here leaves FCPE out.
+ROUNDED_OTHERWISE = {"cut_70s": (32, 64.0)}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -28,12 +42,57 @@ def test_equals_official_rvc(name: str, parity_files: ParityFiles, tmp_path: Pat
     assert rate == case["sample_rate"]
     assert len(ours) == case["samples"]
     official, ours = _same_excerpts(np.load(recipe.DATA / "goldens" / f"{name}.npz"), ours)
-    difference = official.astype(np.float64) - ours
-    assert np.abs(difference).max() <= MOST_LSB
-    noise = (difference**2).sum()
-    assert noise == 0 or 10 * np.log10((official.astype(np.float64) ** 2).sum() / noise) >= (
-        LEAST_SNR_DB
+    most_lsb, least_snr_db = ROUNDED_OTHERWISE.get(name, (MOST_LSB, LEAST_SNR_DB))
+    largest, snr_db = _difference(official, ours)
+    assert largest <= most_lsb
+    assert snr_db >= least_snr_db
+
+
+class _StoredPitch:
+    """Gives the curve that official RVC found."""
+
+    name = "stored"
+    extra_frames = 0
+    nbytes = 0
+
+    def __init__(self, f0: Any) -> None:
+        self._f0 = f0.ravel().astype(np.float64)
+
+    def estimate(self, samples: Any, n_frames: int) -> npt.NDArray[np.float64]:
+        """F0 (n_frames,)."""
+        return np.asarray(self._f0[:n_frames])
+
+    def to(self, device: str) -> None:
+        """Nothing to move."""
+
+
+def test_cuts_and_joints_equal_official_rvc_on_its_own_pitch_curve(
+    parity_files: ParityFiles,
+) -> None:
+    case = CASES["cut_70s"]
+    golden = np.load(recipe.DATA / "goldens" / "cut_70s.npz")
+    options = ConversionOptions.from_api(
+        {**case["options"], "compatibility": "official", "noise_scale": 0, "source_noise": 0}
     )
+    converter = VoiceConverter(
+        load_voice(parity_files.voice(case["voice"])),
+        load_content_encoder(parity_files.hubert),
+        load_index(parity_files.index("v2")),
+    )
+    source = read_audio(parity_files.clip(case["clip"]))
+    audio = converter.convert(source, options, _StoredPitch(golden["f0"])).audio
+    largest, snr_db = _difference(*_same_excerpts(golden, to_pcm16(audio.samples)))
+    assert largest <= MOST_LSB
+    assert snr_db >= LEAST_SNR_DB
+
+
+def _difference(official: Any, ours: Any) -> tuple[float, float]:
+    """Largest difference in LSB, and signal to difference in dB."""
+    signal = official.astype(np.float64)
+    difference = signal - ours
+    noise = (difference**2).sum()
+    snr_db = 10 * np.log10((signal**2).sum() / noise) if noise else np.inf
+    return float(np.abs(difference).max()), float(snr_db)
 
 
 def _arguments(case: dict[str, Any], files: ParityFiles, output: Path) -> list[str]:
