@@ -26,9 +26,9 @@ from tests.parity.conftest import ParityFiles, load_cases
 CASES = load_cases()["cases"]
 MOST_LSB = 8
 LEAST_SNR_DB = 75.0
-# FCPE rounds pitch to about 0.0005 cents, differently in each version of torch, and the sine adds
-# that up over a piece of 38 s: official RVC itself, run with torch 2.11 instead of 2.13, differs
-# from its stored result by 27 LSB and 66.0 dB. The last test here leaves FCPE out.
+# FCPE rounds pitch to about 0.0005 cents, differently on each kind of CPU, and the sine adds that
+# up over a piece of 38 s: official RVC itself, run on another CPU than the one that the results
+# were stored on, differs from them by 27 LSB and 66.0 dB. The last test here leaves FCPE out.
 ROUNDED_OTHERWISE = {"cut_70s": (32, 64.0)}
 
 
