@@ -6,20 +6,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gpu.device import DeviceManager
+from gpu.device import NO_LIMITS, NO_TERMS, DeviceManager
 from gpu.effects import Effects, default_effects
 from gpu.force import ForceResult
 from gpu.lease import Lease
 from gpu.probe import probe_device
-from gpu.state import Model, ModelSpec, RequestToken
+from gpu.state import Limits, Model, ModelSpec, RequestToken, Terms
 from gpu.status import to_status
 
 __all__ = [
     "ForceResult",
     "GPUResourceManager",
     "Lease",
+    "Limits",
     "ModelSpec",
     "MultiModelGPUManager",
+    "Terms",
 ]
 
 
@@ -36,10 +38,13 @@ class GPUResourceManager:
         clock: Callable[[], float] = time.monotonic,
         budget_bytes: int | None = None,
         effects: Effects | None = None,
+        limits: Limits = NO_LIMITS,
+        *,
         reaper: bool = True,
     ) -> None:
         self.device = device
-        self._manager = DeviceManager(effects or default_effects(device), clock, budget_bytes)
+        effects = effects or default_effects(device)
+        self._manager = DeviceManager(effects, clock, budget_bytes, limits)
         if reaper:
             self._manager.start_reaper()
 
@@ -51,19 +56,33 @@ class GPUResourceManager:
         """Forget a model; it is released when its leases end."""
         self._manager.unregister(model_id)
 
-    def acquire(self, model_id: str, token: RequestToken | None = None, holder: str = "") -> Lease:
+    def acquire(
+        self, model_id: str, token: RequestToken | None = None, terms: Terms = NO_TERMS
+    ) -> Lease:
         """Lease a model, loading it if need be: `with manager.acquire(id) as model`.
 
         Raises what `token.check()` raises, or a `GpuError`: `model_not_found`, `load_failed`,
-        `load_backoff`, `insufficient_memory`, `draining`.
+        `load_backoff`, `insufficient_memory`, `insufficient_vram`, `draining`.
         """
-        return self._manager.acquire(model_id, token, holder)
+        return self._manager.acquire(model_id, token, terms)
 
     def get_model(
-        self, model_id: str, token: RequestToken | None = None, holder: str = ""
+        self, model_id: str, token: RequestToken | None = None, terms: Terms = NO_TERMS
     ) -> Lease:
         """The same as `acquire`: a lease, never the bare model."""
-        return self._manager.acquire(model_id, token, holder)
+        return self._manager.acquire(model_id, token, terms)
+
+    def set_pinned(self, model_id: str, pinned: bool) -> None:
+        """Keep a model from timers and evictions, or no longer."""
+        self._manager.set_pinned(model_id, pinned)
+
+    def make_room(self) -> int:
+        """Offload idle models as work has run out of memory; return the bytes freed."""
+        return self._manager.make_room()
+
+    def on_memory_failure(self, drop_caches: Callable[[], None]) -> None:
+        """Have `drop_caches` called first when the device is out of memory."""
+        self._manager.on_memory_failure(drop_caches)
 
     def force_offload(self, model_id: str | None = None, timeout_s: float = 10.0) -> ForceResult:
         """Move a model, or all that are not pinned, to host memory; wait for leases to end."""
@@ -104,9 +123,11 @@ class MultiModelGPUManager:
             ModelSpec(**{"engine": "custom", **options, "id": name, "load": load})
         )
 
-    def get_model(self, name: str, token: RequestToken | None = None, holder: str = "") -> Lease:
+    def get_model(
+        self, name: str, token: RequestToken | None = None, terms: Terms = NO_TERMS
+    ) -> Lease:
         """Lease a model."""
-        return self._manager.acquire(name, token, holder)
+        return self._manager.acquire(name, token, terms)
 
     def offload_all(self, timeout_s: float = 10.0) -> ForceResult:
         """Move all models that are not pinned to host memory."""

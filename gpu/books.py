@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-from gpu.entry import Entry
+from gpu.entry import Entry, Waiter
 from gpu.errors import Draining, ModelNotFound
 from gpu.ledger import Ledger
-from gpu.plan import offload_at, release_at
-from gpu.state import IN_TRANSIT, ModelSpec, ModelView, Snapshot
+from gpu.plan import latch_at, offload_at, release_at
+from gpu.state import IN_TRANSIT, Limits, ModelSpec, ModelState, ModelView, Snapshot
 
 JobAction = Literal["load", "offload", "release"]
 
@@ -31,9 +31,11 @@ class Job:
 class Books:
     """Entries by id, replaced ones, the loads that wait for memory, and who watches."""
 
-    def __init__(self, clock: Callable[[], float], ledger: Ledger) -> None:
+    def __init__(self, clock: Callable[[], float], ledger: Ledger, limits: Limits) -> None:
         self.clock = clock
         self.ledger = ledger
+        self.limits = limits
+        self.outside_bytes = 0
         self.entries: dict[str, Entry] = {}
         self.retired: list[Entry] = []
         self.wanted: list[Entry] = []  # first come, first served
@@ -74,7 +76,21 @@ class Books:
             models=tuple(self.view(entry) for entry in self.all_entries()),
             budget_bytes=self.ledger.budget_bytes,
             ledger_bytes=self.ledger.used_bytes,
+            outside_bytes=self.outside_bytes,
+            limits=self.limits,
         )
+
+    def is_crowded(self) -> bool:
+        """Whether models may have to be released for host memory's or their number's sake."""
+        limits, entries = self.limits, self.entries.values()
+        if limits.counted_models is not None:
+            n_counted = sum(e.spec.counted and e.model is not None for e in entries)
+            if n_counted > limits.counted_models:
+                return True
+        if limits.host_bytes is None:
+            return False
+        in_host = (e.need_bytes for e in entries if e.state is ModelState.OFFLOADED)
+        return sum(in_host) > limits.host_bytes
 
     def is_quiet(self) -> bool:
         """Whether nothing is leased, waited for or under way."""
@@ -86,7 +102,23 @@ class Books:
     def next_due(self) -> float:
         """When the next timer falls due; infinite without one."""
         views = [self.view(entry) for entry in self.entries.values()]
-        return min((min(offload_at(v), release_at(v)) for v in views), default=math.inf)
+        idle = min((min(offload_at(v), release_at(v)) for v in views), default=math.inf)
+        now = self.clock()
+        latches = [at for v in views if (at := latch_at(v)) > now]  # a due one was looked at
+        return min([idle, *latches, *(w.deadline for w in self.all_waiters())])
+
+    def all_waiters(self) -> Iterator[Waiter]:
+        """Everybody who waits."""
+        for entry in self.all_entries():
+            yield from entry.waiters
+
+    def in_turn(self) -> list[Entry]:
+        """The loads that wait, in the order in which they are served."""
+        now = self.clock()
+        return sorted(
+            self.wanted,
+            key=lambda e: min(w.turn(now)[0] for w in e.waiters) if e.waiters else False,
+        )
 
     def watch(self) -> threading.Event:
         """An event that is set when leases end or a move is done."""
@@ -102,5 +134,9 @@ class Books:
 
     def now_idle(self, entry: Entry) -> None:
         """Wake the reaper if a timer of `entry` may fall due before it would look."""
-        if entry.idle_since + entry.soonest_timer_s < self.next_wake:
+        self.due_at(entry.idle_since + entry.soonest_timer_s)
+
+    def due_at(self, moment: float) -> None:
+        """Wake the reaper if it would sleep beyond `moment`."""
+        if moment < self.next_wake:
             self.timer.set()

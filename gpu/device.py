@@ -9,6 +9,7 @@ from functools import partial
 
 from gpu.books import Books, Job
 from gpu.effects import Effects
+from gpu.endings import Endings
 from gpu.entry import Waiter
 from gpu.force import SLICE_S, Force, ForceAction, ForceResult
 from gpu.lease import Lease
@@ -16,9 +17,10 @@ from gpu.ledger import Ledger
 from gpu.moves import Moves, start_thread
 from gpu.reaper import Reaper
 from gpu.scheduler import Scheduler
-from gpu.state import ModelSpec, RequestToken, Snapshot
+from gpu.state import Limits, ModelSpec, RequestToken, Snapshot, Terms
 
 Runner = Callable[[str, Callable[[], object]], None]
+NO_LIMITS, NO_TERMS = Limits(), Terms()
 
 
 class DeviceManager:
@@ -33,12 +35,14 @@ class DeviceManager:
         effects: Effects,
         clock: Callable[[], float] = time.monotonic,
         budget_bytes: int | None = None,
+        limits: Limits = NO_LIMITS,
         run_job: Runner = start_thread,
     ) -> None:
-        self._books = Books(clock, Ledger(budget_bytes))
+        self._books = Books(clock, Ledger(budget_bytes), limits)
         self._run_job = run_job
         self._scheduler = Scheduler(self._books, self._start)
-        self._moves = Moves(self._books, self._scheduler, effects)
+        endings = Endings(self._books, self._scheduler, self._scheduler.grants)
+        self._moves = Moves(self._books, self._scheduler, endings, effects)
         self._force = Force(self._books, self._scheduler, self._moves)
         self._reaper = Reaper(self._books, self._scheduler, self._start)
 
@@ -56,10 +60,17 @@ class DeviceManager:
         with self._scheduler.gate:
             self._scheduler.unregister(model_id)
 
-    def request(self, model_id: str, holder: str = "") -> Waiter:
+    def set_pinned(self, model_id: str, pinned: bool) -> None:
+        """Keep a model from timers and evictions, or no longer."""
+        with self._scheduler.gate:
+            self._scheduler.set_pinned(model_id, pinned)
+
+    def request(
+        self, model_id: str, terms: Terms = NO_TERMS, token: RequestToken | None = None
+    ) -> Waiter:
         """Queue for a model without waiting; end it with `withdraw` or by the lease's release."""
         with self._scheduler.gate:
-            return self._scheduler.request(model_id, holder)
+            return self._scheduler.request(model_id, terms, token)
 
     def withdraw(self, waiter: Waiter) -> None:
         """Give up waiting; a lease granted meanwhile is returned."""
@@ -68,12 +79,14 @@ class DeviceManager:
         if lease is not None:
             lease.release()
 
-    def acquire(self, model_id: str, token: RequestToken | None = None, holder: str = "") -> Lease:
+    def acquire(
+        self, model_id: str, token: RequestToken | None = None, terms: Terms = NO_TERMS
+    ) -> Lease:
         """Wait for the model and lease it; raise what the token raises, or a `GpuError`."""
         if token is not None:
             token.check()
         with self._scheduler.gate:
-            waiter = self._scheduler.request(model_id, holder)
+            waiter = self._scheduler.request(model_id, terms, token)
             if waiter.lease is None and waiter.error is None:
                 waiter.event = threading.Event()
         try:
@@ -81,12 +94,22 @@ class DeviceManager:
                 if token is not None:
                     token.check()
             if waiter.error is not None:
+                if token is not None:
+                    token.check()  # an expired one has an error of its own
                 raise waiter.error
         except BaseException:
             self.withdraw(waiter)
             raise
         assert waiter.lease is not None
         return waiter.lease
+
+    def make_room(self) -> int:
+        """Free device memory for work that has just failed for want of it; return the bytes."""
+        return self._moves.room.make()
+
+    def on_memory_failure(self, drop_caches: Callable[[], None]) -> None:
+        """Have `drop_caches` called first when the device is out of memory."""
+        self._moves.room.on_failure.append(drop_caches)
 
     def force(self, model_id: str | None, action: ForceAction, timeout_s: float) -> ForceResult:
         """Offload or release one model, or all but the pinned ones."""

@@ -57,6 +57,20 @@ class InsufficientMemory(GpuError):
     code = "insufficient_memory"
 
 
+class DeviceFull(GpuError):
+    """The device has no room now: others hold it, or it ran out of memory; try again later."""
+
+    code = "insufficient_vram"
+    retryable = True
+
+
+class WaitExpired(GpuError):
+    """The request's deadline came before its model did."""
+
+    code = "wait_expired"
+    retryable = True
+
+
 class Draining(GpuError):
     """The manager is shutting down and grants no more leases."""
 
@@ -74,3 +88,23 @@ class IllegalTransition(GpuError):
     """A defect in the manager: a model was about to enter a state it cannot reach."""
 
     code = "illegal_transition"
+
+
+class WorkerLost(GpuError):
+    """The worker's process died or is not up; what it was doing is lost."""
+
+    code = "worker_lost"
+    retryable = True
+
+
+class WorkerBusy(GpuError):
+    """The worker's process did not answer in time."""
+
+    code = "worker_busy"
+    retryable = True
+
+
+class TaskFailed(GpuError):
+    """A task's error or result that cannot be sent from its process; the message tells of it."""
+
+    code = "task_failed"

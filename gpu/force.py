@@ -55,11 +55,11 @@ class Force:
             if model_id is not None:
                 targets = [self._books.find(model_id)]
             else:
-                targets = [e for e in self._books.entries.values() if not e.spec.pinned]
+                targets = [e for e in self._books.entries.values() if not e.pinned]
                 result.skipped += [
                     Skipped(e.spec.id, len(e.leases), "pinned")
                     for e in self._books.entries.values()
-                    if e.spec.pinned and _is_held(e, action)
+                    if e.pinned and _is_held(e, action)
                 ]
         return self.move(targets, action, timeout_s, result)
 

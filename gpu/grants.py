@@ -8,6 +8,7 @@ from gpu.books import Books
 from gpu.entry import Entry, Waiter
 from gpu.errors import GpuError
 from gpu.lease import Arrival, Lease
+from gpu.plan import latch_at
 from gpu.state import ModelState
 
 
@@ -24,15 +25,24 @@ class Grants:
     def want(self, entry: Entry) -> None:
         """Queue the entry for a load if somebody waits for one."""
         if entry.wants_device and entry not in self._books.wanted:
+            entry.wanted_since = self._books.clock()
             self._books.wanted.append(entry)
+            self._books.due_at(latch_at(self._books.view(entry)))
+
+    def unwant(self, entry: Entry) -> None:
+        """Take the entry out of the line for a load."""
+        self._books.wanted.remove(entry)
+        entry.wanted_since = None
 
     def serve(self, entry: Entry) -> None:
         """Lease a ready model to as many waiters as its concurrency allows, in order."""
-        if entry.state is not ModelState.READY or entry.draining:
+        if entry.state is not ModelState.READY or entry.draining or entry.latched_for:
             return
         now = self._books.clock()
         while entry.waiters and len(entry.leases) < entry.spec.concurrency:
-            self.grant(entry.waiters.popleft(), now)
+            first = min(entry.waiters, key=lambda waiter: waiter.turn(now))
+            entry.waiters.remove(first)
+            self.grant(first, now)
 
     def grant(self, waiter: Waiter, now: float) -> None:
         """Lease the model to one waiter."""
@@ -41,7 +51,7 @@ class Grants:
         give_back = self._give_back
         waiter.lease = Lease(
             entry.spec.id,
-            waiter.holder,
+            (waiter.terms, waiter.token),
             entry.model,
             arrival,
             now,

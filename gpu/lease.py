@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from gpu.errors import LeaseReleased
+from gpu.state import RequestToken, Terms
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,16 @@ class Lease:
     def __init__(
         self,
         model_id: str,
-        holder: str,
+        request: tuple[Terms, RequestToken | None],
         model: Any,
         arrival: Arrival,
         granted_at: float,
         give_back: Callable[[Lease], None],
     ) -> None:
         self.model_id = model_id
-        self.holder = holder
+        self.terms, self.token = request
+        self.holder = self.terms.holder
+        self.is_overdue = False
         self.state_at_arrival = arrival.state
         self.waited_s = arrival.waited_s
         self.load_s = arrival.load_s

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from gpu.books import Books, Job
 from gpu.effects import Effects, attempt, is_alive, weak
+from gpu.endings import Endings
+from gpu.oom import is_out_of_memory
+from gpu.room import RoomMaker
 from gpu.scheduler import Scheduler
 from gpu.state import Model
 
@@ -17,10 +20,14 @@ logger = logging.getLogger(__name__)
 class Moves:
     """Carries out jobs; each ends in exactly one call to the scheduler, whatever happens."""
 
-    def __init__(self, books: Books, scheduler: Scheduler, effects: Effects) -> None:
+    def __init__(
+        self, books: Books, scheduler: Scheduler, endings: Endings, effects: Effects
+    ) -> None:
         self._books = books
-        self._scheduler = scheduler
+        self._gate = scheduler.gate
+        self._endings = endings
         self._effects = effects
+        self.room = RoomMaker(books, scheduler, self.run, effects)
 
     def run(self, job: Job) -> bool:
         """Do the move in this thread; False if it failed or was called off."""
@@ -29,7 +36,7 @@ class Moves:
 
     def _load(self, job: Job) -> bool:
         entry, spec = job.entry, job.entry.spec
-        with self._scheduler.gate:
+        with self._gate:
             restores = entry.model is not None
         loaded: list[Model] = []  # emptied before the lock is free: a frame's reference is a leak
 
@@ -41,17 +48,25 @@ class Moves:
             return loaded[0].nbytes
 
         n_bytes, error = attempt(bring, f"Loading {spec.id}")
+        if error is not None and is_out_of_memory(error):
+            loaded.clear()
+            with self._gate:
+                entry.count(out_of_memory=1)
+            self.room.make(entry.need_bytes)
+            n_bytes, error = attempt(bring, f"Loading {spec.id} once more")
+            if error is not None and is_out_of_memory(error):
+                error = self.room.device_full(spec.id, entry.need_bytes)
         if error is not None or n_bytes is None:
             loaded.clear()
             return self._fail(job, error or TypeError("The model's nbytes is None."))
-        with self._scheduler.gate:
-            self._scheduler.finish_load(job, loaded.pop() if loaded else None, n_bytes)
+        with self._gate:
+            self._endings.loaded(job, loaded.pop() if loaded else None, n_bytes)
         logger.info("%s %s", "Restored" if restores else "Loaded", spec.id)
         return True
 
     def _offload(self, job: Job) -> bool:
         entry = job.entry
-        with self._scheduler.gate:
+        with self._gate:
             if entry.epoch != job.epoch:
                 return False  # a request came first and keeps the model
             entry.committed = True
@@ -64,29 +79,28 @@ class Moves:
         _, error = attempt(leave, f"Offloading {entry.spec.id}")
         if error is not None:
             return self._fail(job, error)
-        with self._scheduler.gate:
-            self._scheduler.finish_offload(job)
+        with self._gate:
+            self._endings.offloaded(job)
         logger.info("Offloaded %s (%s)", entry.spec.id, job.reason)
         return True
 
     def _release(self, job: Job) -> bool:
         entry = job.entry
-        with self._scheduler.gate:
+        with self._gate:
             n_bytes = self._books.ledger.of(entry.key)
             reference, entry.model = weak(entry.model), None
         leaked = is_alive(reference)
         attempt(lambda: self._effects.freed(n_bytes), f"Freeing {entry.spec.id}")
-        with self._scheduler.gate:
-            self._scheduler.finish_release(job, leaked)
+        with self._gate:
+            self._endings.released(job, leaked)
         logger.info("Released %s (%s)", entry.spec.id, job.reason)
         if leaked:
             logger.warning("%s was released, but something still holds it.", entry.spec.id)
         return True
 
     def _fail(self, job: Job, cause: BaseException) -> bool:
-        text = f"{type(cause).__name__}: {cause}"
-        with self._scheduler.gate:
-            self._scheduler.fail(job, cause, text)
+        with self._gate:
+            self._endings.failed(job, cause)
         if not isinstance(cause, Exception):
             raise cause  # an interrupt was meant for the thread, not for the model
         return False

@@ -1,28 +1,33 @@
-"""Everything that happens under the lock: requests, grants, the start and the end of each move.
+"""What happens under the lock: requests, grants, timers and the start of each move.
 
 Each change ends in `settle`, which plans anew for all who wait: a picture informs, never gates.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
 from gpu.books import Books, Job, JobAction
 from gpu.entry import Entry, Waiter
 from gpu.errors import (
+    DeviceFull,
     Draining,
     InsufficientMemory,
     LoadBackoff,
-    LoadFailed,
     ModelNotFound,
+    WaitExpired,
 )
 from gpu.gate import Gate
 from gpu.grants import Grants
 from gpu.lease import Lease
-from gpu.plan import backoff_s, due_action, plan
-from gpu.state import Model, ModelSpec, ModelState
+from gpu.plan import due_action, plan, surplus_models
+from gpu.state import ModelSpec, ModelState, RequestToken, Terms
 
+logger = logging.getLogger(__name__)
+
+RETRY_S = 10.0  # for a program that holds the device's memory to let it go
 BEGINS = {
     "load": ModelState.LOADING,
     "offload": ModelState.OFFLOADING,
@@ -35,7 +40,7 @@ class Scheduler:
 
     def __init__(self, books: Books, start: Callable[[Job], None]) -> None:
         self.gate = Gate(self._take_back)
-        self._grants = Grants(books, self.gate.post)
+        self.grants = self._grants = Grants(books, self.gate.post)
         self._books = books
         self._start = start
 
@@ -64,18 +69,19 @@ class Scheduler:
         self._grants.refuse_all(entry, lambda: ModelNotFound(f"{model_id} was removed."))
         self.settle()
 
-    def request(self, model_id: str, holder: str) -> Waiter:
+    def request(self, model_id: str, terms: Terms, token: RequestToken | None) -> Waiter:
         """Queue for a model; the waiter has its lease already if the model is ready."""
         entry, now = self._books.find(model_id), self._books.clock()
         if entry.state is ModelState.FAILED:
             self._leave_failed(entry, now)
         called_off = self._call_off_offload(entry)
-        waiter = Waiter(entry, holder, now, entry.arrival_state)
+        waiter = Waiter(entry, terms, token, now)
         if entry.has_room:
             self._grants.grant(waiter, now)
         else:
             entry.waiters.append(waiter)
             self._grants.want(entry)
+            self._books.due_at(waiter.deadline)
         if called_off or entry.wants_device:
             self.settle()
         return waiter
@@ -95,10 +101,20 @@ class Scheduler:
         entry.move_to(BEGINS[action])
         return Job(entry, entry.epoch, action, reason)
 
+    def set_pinned(self, model_id: str, pinned: bool) -> None:
+        """Keep a model from timers and evictions, or no longer."""
+        entry = self._books.find(model_id)
+        entry.pinned = pinned
+        self.settle()
+        self._books.now_idle(entry)
+
     def take_due(self) -> list[Job]:
-        """Begin the moves whose timers are due."""
+        """Send those away whose deadline has come; begin the moves whose timers are due."""
         books = self._books
         books.beat = now = books.clock()
+        self._expire(now)
+        self._end_overdue(now)
+        self.settle()  # a load may have waited long enough to latch its victims
         jobs = []
         for entry in list(books.entries.values()):
             action = due_action(books.view(entry), now)
@@ -129,97 +145,93 @@ class Scheduler:
         entry.move_to(ModelState.UNLOADED)
         entry.failures_in_a_row, entry.backoff_until = 0, None
 
-    # How moves end: called by the thread that made them.
-
-    def finish_load(self, job: Job, model: Model | None, n_bytes: int) -> None:
-        """The model is on its device: lease it to its waiters in this same critical section.
-
-        `model` is None when the one in host memory was restored.
-        """
-        entry, now, restored = job.entry, self._books.clock(), model is None
-        if model is not None:
-            entry.model = model
-        entry.need_bytes = n_bytes
-        entry.count(**{"restores" if restored else "loads": 1})
-        self._note_load_time(entry, now, restored)
-        if not self._books.ledger.set(entry.key, n_bytes):
-            self._make_room_for_surplus(entry)
-            return
-        entry.move_to(ModelState.READY)
-        entry.failures_in_a_row, entry.backoff_until = 0, None
-        entry.cause = entry.last_error = None
-        entry.idle_since = now
-        self._grants.serve(entry)
-        self._settle_after(entry)
-
-    def finish_offload(self, job: Job) -> None:
-        """The model is in host memory and its bytes are free."""
-        entry = job.entry
-        self._books.ledger.refund(entry.key)
-        entry.move_to(ModelState.OFFLOADED)
-        entry.count(offloads=1, evictions=int(job.reason == "evict"))
-        self._grants.want(entry)
-        self._settle_after(entry)
-
-    def finish_release(self, job: Job, leaked: bool) -> None:
-        """The manager's reference is gone."""
-        entry = job.entry
-        self._books.ledger.refund(entry.key)
-        entry.move_to(ModelState.UNLOADED)
-        entry.count(releases=1, leak_suspected=int(leaked))
-        self._grants.want(entry)
-        self._settle_after(entry)
-
-    def fail(self, job: Job, cause: BaseException, text: str) -> None:
-        """A move failed half-way: drop the model, tell all waiters why, and back off."""
-        entry, now = job.entry, self._books.clock()
-        self._books.ledger.refund(entry.key)
-        entry.model = None
-        entry.move_to(ModelState.FAILED)
-        entry.count(failures=1)
-        entry.failures_in_a_row += 1
-        entry.backoff_until = now + backoff_s(entry.failures_in_a_row)
-        entry.cause, entry.last_error = cause, text
-        message = f"{entry.spec.id} could not be {job.action}ed: {text}"
-        self._grants.refuse_all(entry, lambda: LoadFailed(message, cause=cause))
-        self._settle_after(entry)
-
     def settle(self) -> None:
-        """Plan for all who wait, first come first served, and start what can start."""
+        """Plan for all who wait, in turn, and start what can start."""
         self._release_retired()
+        self._unlatch()
+        self._plan_loads()
+        self._release_surplus()
+
+    def settle_after(self, entry: Entry) -> None:
+        """Plan anew as `entry` has changed, and tell who watches."""
+        self.settle()
+        self._books.now_idle(entry)
+        self._books.notify()
+
+    def start_later(self, job: Job) -> None:
+        """Let the slow half of a move run once the lock is free."""
+        self.gate.later(partial(self._start, job))
+
+    # What the steps above are made of.
+
+    def _plan_loads(self) -> None:
         may_evict = True
-        for entry in list(self._books.wanted):
+        for entry in self._books.in_turn():
             if not entry.wants_device:
-                self._books.wanted.remove(entry)
+                self._grants.unwant(entry)
                 continue
             decision = plan(self._books.snapshot(), entry.key, may_evict)
             if decision.kind == "load":
                 self._begin_load(entry)
             elif decision.kind == "reject":
-                self._refuse_too_big(entry)
+                self._refuse_too_big(entry, decision.reason)
             elif decision.kind == "evict":
                 self._evict(decision.victims)
                 return  # what is free now belongs to this one; its bytes are on their way
             elif decision.reason == "coming":
                 return
             else:
+                self._latch(decision.victims, entry)
                 may_evict = False  # later ones may pass while this one waits for busy models
 
-    # What the steps above are made of.
+    def _latch(self, keys: tuple[int, ...], waiting: Entry) -> None:
+        for entry in self._books.all_entries():
+            if entry.key in keys:
+                entry.latched_for = waiting
 
-    def _settle_after(self, entry: Entry) -> None:
-        self.settle()
-        self._books.now_idle(entry)
-        self._books.notify()
+    def _unlatch(self) -> None:
+        for entry in self._books.all_entries():
+            waiting = entry.latched_for
+            if waiting is not None and not (waiting.wants_device and waiting in self._books.wanted):
+                entry.latched_for = None
+                self._grants.serve(entry)
+
+    def _release_surplus(self) -> None:
+        if not self._books.is_crowded():
+            return
+        keys = surplus_models(self._books.snapshot())
+        for entry in self._books.all_entries():
+            if entry.key in keys:
+                self.start_later(self.begin(entry, "release", "surplus"))
+
+    def _expire(self, now: float) -> None:
+        for waiter in [w for w in self._books.all_waiters() if w.deadline <= now]:
+            waiter.entry.waiters.remove(waiter)
+            waited_s = now - waiter.arrived
+            waiter.error = WaitExpired(f"{waiter.entry.spec.id} was not free in {waited_s:.1f} s.")
+            waiter.wake()
+            self._books.notify()
+
+    def _end_overdue(self, now: float) -> None:
+        longest_s = self._books.limits.lease_s
+        if longest_s is None:
+            return
+        for entry in self._books.all_entries():
+            for lease in entry.leases:
+                if not lease.is_overdue and now - lease.granted_at > longest_s:
+                    lease.is_overdue = True
+                    entry.count(overdue=1)
+                    self.gate.later(partial(_end_request, lease))
 
     def _take_back(self, returned: tuple[Entry, Lease]) -> None:
         entry, lease = returned
         entry.leases.discard(lease)
+        entry.keep_alive_s = lease.terms.keep_alive_s
         entry.idle_since = entry.last_used = self._books.clock()
         self._grants.serve(entry)
         if entry.leases:
             return
-        if entry.retired or self._books.wanted:
+        if entry.retired or self._books.wanted or self._books.is_crowded():
             self.settle()
         self._books.now_idle(entry)
         self._books.notify()
@@ -236,48 +248,33 @@ class Scheduler:
         entry.backoff_until = None
 
     def _call_off_offload(self, entry: Entry) -> bool:
-        if entry.state is not ModelState.OFFLOADING or entry.committed or entry.draining:
+        going = entry.state is ModelState.OFFLOADING and not entry.committed
+        if not going or entry.draining or entry.latched_for:
             return False
         entry.move_to(ModelState.READY)
         return True
 
     def _begin_load(self, entry: Entry) -> None:
-        self._books.wanted.remove(entry)
+        self._grants.unwant(entry)
         self._books.ledger.set(entry.key, entry.need_bytes)
         entry.load_started = self._books.clock()
-        self._start_later(self.begin(entry, "load", "request"))
-
-    def _start_later(self, job: Job) -> None:
-        self.gate.later(partial(self._start, job))
+        self.start_later(self.begin(entry, "load", "request"))
 
     def _evict(self, keys: tuple[int, ...]) -> None:
         for entry in self._books.all_entries():
             if entry.key in keys:
-                self._start_later(self.begin(entry, "offload", "evict"))
+                self.start_later(self.begin(entry, "offload", "evict"))
 
-    def _refuse_too_big(self, entry: Entry) -> None:
-        self._books.wanted.remove(entry)
-        message = (
-            f"{entry.spec.id} needs {entry.need_bytes} bytes; the budget is "
-            f"{self._books.ledger.budget_bytes} bytes, less what pinned models take."
-        )
-        self._grants.refuse_all(entry, lambda: InsufficientMemory(message))
-
-    def _make_room_for_surplus(self, entry: Entry) -> None:
-        # Bigger than promised: it waits in host memory for its true size like any other.
-        job = self.begin(entry, "offload", "surplus")
-        entry.committed = True
-        entry.idle_since = self._books.clock()
-        self._start_later(job)
-
-    def _note_load_time(self, entry: Entry, now: float, restored: bool) -> None:
-        seconds = now - entry.load_started
-        if restored:
-            entry.last_restore_s = seconds
+    def _refuse_too_big(self, entry: Entry, reason: str) -> None:
+        self._grants.unwant(entry)
+        books = self._books
+        needs = f"{entry.spec.id} needs {entry.need_bytes} bytes; the budget is "
+        limits = f"{books.ledger.budget_bytes} bytes, less what pinned models take"
+        if reason == "insufficient_vram":
+            message = f"{needs}{limits} and the {books.outside_bytes} of other programs."
+            self._grants.refuse_all(entry, lambda: DeviceFull(message, retry_after_s=RETRY_S))
         else:
-            entry.last_load_s = seconds
-        for waiter in entry.waiters:
-            waiter.load_s += now - max(waiter.arrived, entry.load_started)
+            self._grants.refuse_all(entry, lambda: InsufficientMemory(f"{needs}{limits}."))
 
     def _retire(self, entry: Entry) -> None:
         entry.retired = True
@@ -289,4 +286,11 @@ class Scheduler:
             if entry.state in (ModelState.UNLOADED, ModelState.FAILED):
                 self._books.retired.remove(entry)
             elif not entry.leases and entry.state in (ModelState.READY, ModelState.OFFLOADED):
-                self._start_later(self.begin(entry, "release", "replaced"))
+                self.start_later(self.begin(entry, "release", "replaced"))
+
+
+def _end_request(lease: Lease) -> None:
+    # Its bytes stay until it is given back: nothing is taken from under running work.
+    logger.warning("%s has had %s for too long; cancelling it.", lease.holder, lease.model_id)
+    if lease.token is not None:
+        lease.token.cancel()

@@ -59,6 +59,28 @@ class RequestToken(Protocol):
     def remaining_s(self) -> float:
         """Seconds until the deadline; infinite without one."""
 
+    def cancel(self) -> None:
+        """End the work at its next check."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a request asks of its lease.
+
+    A `batch` request waits behind others until it has aged. `keep_alive_s` replaces the model's
+    offload timer after this lease, and its release timer where that is shorter: 0 = leaves its
+    device at once, -1 = stays until its room is needed, None = the model's own timers.
+    """
+
+    holder: str = ""
+    batch: bool = False
+    keep_alive_s: float | None = None
+
+    def __post_init__(self) -> None:
+        value = self.keep_alive_s
+        if value is not None and not (value >= 0 or value == NEVER):
+            raise InvalidSpec(f"keep_alive_s is {value}; at least 0, or -1 for never.")
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -66,6 +88,7 @@ class ModelSpec:
 
     Timers count seconds since the last lease ended: 0 = at once, -1 = never. `load` gets the
     device's name. A pinned model is moved by name only, never by a timer or to make room.
+    `counted` models share the bound on how many may be in memory.
     """
 
     id: str
@@ -75,6 +98,7 @@ class ModelSpec:
     offload_after_s: float = 60.0
     release_after_s: float = 600.0
     pinned: bool = False
+    counted: bool = False
     nbytes_estimate: int = 0
 
     def __post_init__(self) -> None:
@@ -109,6 +133,8 @@ class Counters:
     evictions: int = 0
     failures: int = 0
     leak_suspected: int = 0
+    out_of_memory: int = 0
+    overdue: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +143,8 @@ class ModelView:
 
     `key` tells models apart that share an id: a replaced model lives on until its leases end.
     `need_bytes` is what it takes on the device, `device_bytes` what it is charged there now.
+    `latched` models take no new leases, as a load has waited too long for their bytes;
+    `wanted_since` is when a load of this model began to wait.
     """
 
     key: int
@@ -128,8 +156,11 @@ class ModelView:
     waiting: int = 0
     concurrency: int = 1
     pinned: bool = False
+    counted: bool = False
     draining: bool = False
     retired: bool = False
+    latched: bool = False
+    wanted_since: float | None = None
     need_bytes: int = 0
     device_bytes: int = 0
     last_used: float | None = None
@@ -139,19 +170,44 @@ class ModelView:
     backoff_until: float | None = None
     last_load_s: float | None = None
     last_restore_s: float | None = None
+    source: str | None = None
     last_error: str | None = None
     holders: tuple[Holder, ...] = ()
     counters: Counters = Counters()
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Bounds beside the device's budget; None = unbounded.
+
+    `host_bytes` bounds what offloaded models take in host memory, `counted_models` how many
+    counted models are in memory at all, `lease_s` how long a lease may last before its request
+    is cancelled.
+    """
+
+    host_bytes: int | None = None
+    counted_models: int | None = None
+    lease_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """All models of one device at one moment; `budget_bytes` None = unlimited."""
+    """All models of one device at one moment; `budget_bytes` None = unlimited.
+
+    `outside_bytes` of the budget are held by other processes.
+    """
 
     now: float
     models: tuple[ModelView, ...]
     budget_bytes: int | None = None
     ledger_bytes: int = 0
+    outside_bytes: int = 0
+    limits: Limits = Limits()
+
+    @property
+    def room_bytes(self) -> int | None:
+        """What our models may take of the budget; None = unlimited."""
+        return None if self.budget_bytes is None else self.budget_bytes - self.outside_bytes
 
     def model(self, key: int) -> ModelView:
         """The model with that key."""

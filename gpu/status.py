@@ -28,6 +28,7 @@ def to_status(
         "total_bytes": memory.total_bytes,
         "driver_free_bytes": memory.free_bytes,
         "budget_bytes": snapshot.budget_bytes,
+        "external_bytes": snapshot.outside_bytes,
         "ledger_bytes": snapshot.ledger_bytes,
         "models": [_model(view, snapshot.now, wall) for view in snapshot.models],
     }
@@ -42,6 +43,7 @@ def _model(
         "id": view.id,
         "engine": view.engine,
         "state": view.state.value,
+        "source": view.source,
         "epoch": view.epoch,
         "leases": view.leases,
         "waiting": view.waiting,
@@ -50,6 +52,7 @@ def _model(
         "pinned": view.pinned,
         "draining": view.draining,
         "retired": view.retired,
+        "latched": view.latched,
         "bytes": view.need_bytes,
         "device_bytes": view.device_bytes,
         "last_used": wall(view.last_used),

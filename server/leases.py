@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.rvc import LoadableModel
 from gpu.errors import GpuError
-from gpu.state import NEVER, ModelSpec
+from gpu.state import NEVER, ModelSpec, Terms
 from rvc_core.errors import CoreError
 from rvc_core.token import Token
 from server.errors import ServerError
@@ -128,7 +128,7 @@ class Leases:
                 self.gpu.register(spec)
                 self._registered.add(spec.id)
         try:
-            lease = self.gpu.acquire(spec.id, token=token, holder=holder)
+            lease = self.gpu.acquire(spec.id, token, Terms(holder))
         except GpuError as error:
             raise cause_of(error) from None
         with lease as model:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpu.device import DeviceManager
+from gpu.device import NO_LIMITS, DeviceManager
 from gpu.effects import DeviceEffects
-from gpu.state import ModelSpec, ModelView
+from gpu.state import Limits, ModelSpec, ModelView
 
 
 class FakeClock:
@@ -58,6 +58,7 @@ class World:
     events: list[tuple[str, str]] = field(default_factory=list)
     born: list[weakref.ref[FakeModel]] = field(default_factory=list)
     generations: int = 0
+    fault: type[Exception] = RuntimeError
 
     def happen(self, event: str, model_id: str) -> None:
         """Note the event, let others act in its midst, then fail if a fault is set."""
@@ -67,7 +68,7 @@ class World:
             step[2]()
         if (event, model_id) in self.faults:
             self.faults.remove((event, model_id))
-            raise RuntimeError(f"{event} fault in {model_id}")
+            raise self.fault(f"{event} fault in {model_id}")
 
     def count(self, event: str, model_id: str) -> int:
         """How often that happened."""
@@ -122,13 +123,18 @@ class Jobs:
 class Bench:
     """A device manager on a fake device, with everything a test needs to steer it."""
 
-    def __init__(self, budget_bytes: int | None = None, inline: bool = True) -> None:
+    def __init__(
+        self,
+        budget_bytes: int | None = None,
+        inline: bool = True,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
         self.clock = FakeClock()
         self.world = World()
         self.jobs = Jobs(inline)
         self.freed: list[int] = []
         self.manager = DeviceManager(
-            DeviceEffects("dev", self.freed.append), self.clock, budget_bytes, self.jobs
+            DeviceEffects("dev", self.freed.append), self.clock, budget_bytes, limits, self.jobs
         )
 
     def register(self, *model_ids: str, **options: Any) -> None:
@@ -179,6 +185,10 @@ class FakeToken:
     def remaining_s(self) -> float:
         """Seconds left."""
         return max(0.0, self._deadline - self._clock())
+
+    def cancel(self) -> None:
+        """End the request at its next check."""
+        self.cancelled = True
 
     def check(self) -> None:
         """Raise when over."""

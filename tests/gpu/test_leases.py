@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from gpu.errors import LeaseReleased, LoadBackoff, LoadFailed, ModelNotFound
+from gpu.state import Terms
 from tests.gpu.fakes import Bench, FakeToken, in_thread, until
 
 
@@ -149,12 +150,12 @@ def test_a_loader_that_exits_leaves_no_waiter_behind(stepped: Bench) -> None:
 
 def test_requests_for_one_model_are_served_in_order(stepped: Bench) -> None:
     stepped.register("a", concurrency=1)
-    waiters = [stepped.manager.request("a", f"r{n}") for n in range(4)]
+    waiters = [stepped.manager.request("a", Terms(f"r{n}")) for n in range(4)]
     stepped.jobs.run_all()
     served = []
     for _ in waiters:
         (current,) = [w for w in waiters if w.lease is not None and not w.lease.released]
-        served.append(current.holder)
+        served.append(current.terms.holder)
         assert current.lease is not None
         current.lease.release()
     assert served == ["r0", "r1", "r2", "r3"]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gpu.plan import (
+    Decision,
     backoff_s,
     choose_victims,
     due_action,
+    is_evictable,
     offload_at,
     plan,
     release_at,
+    surplus_models,
 )
-from gpu.state import ModelState, ModelView, Snapshot
+from gpu.state import Limits, ModelState, ModelView, Snapshot
 
 
 def wanted(need: int, **fields: Any) -> ModelView:
@@ -106,7 +110,9 @@ def test_a_model_that_fits_only_without_the_pinned_ones_is_refused() -> None:
 
 
 def test_victims_never_include_pinned_models() -> None:
-    assert choose_victims([hot(1, 50, pinned=True), hot(2, 50, idle_since=9.0)], 50) == (2,)
+    assert choose_victims(
+        [hot(1, 50, pinned=True), hot(2, 50, idle_since=9.0)], 50, is_evictable
+    ) == (2,)
 
 
 def test_timers_count_from_the_last_release() -> None:
@@ -139,3 +145,51 @@ def test_an_offloaded_model_is_only_released() -> None:
 
 def test_backoff_doubles_from_one_second_to_a_minute() -> None:
     assert [backoff_s(n) for n in (1, 2, 3, 6, 7, 5000)] == [1, 2, 4, 32, 60, 60]
+
+
+def test_a_load_that_has_waited_long_enough_bars_newcomers_from_the_busy_model() -> None:
+    busy = hot(1, 100, leases=1)
+    waiting = wanted(40, wanted_since=0.0)
+    assert plan(picture(waiting, busy, now=14.9), 0).kind == "wait"
+    assert plan(picture(waiting, busy, now=15.0), 0) == Decision("latch", (1,))
+    latched = hot(1, 100, leases=1, latched=True)
+    assert plan(picture(waiting, latched, now=16.0), 0) == Decision("wait", reason="busy")
+    over = hot(1, 100, latched=True, waiting=3)  # who came meanwhile waits behind the load
+    assert plan(picture(waiting, over, now=16.0), 0) == Decision("evict", (1,))
+
+
+def test_newcomers_join_the_queue_of_a_latched_model() -> None:
+    assert plan(picture(hot(0, 10, latched=True)), 0).kind == "join"
+
+
+def test_bytes_of_other_programs_are_not_evicted_for_in_vain() -> None:
+    idle = hot(1, 30)
+    shot = replace(picture(wanted(50), idle), outside_bytes=60)
+    assert plan(shot, 0) == Decision("reject", reason="insufficient_vram")
+    assert plan(replace(shot, outside_bytes=40), 0) == Decision("evict", (1,))
+
+
+def in_host(key: int, n_bytes: int, idle_since: float, **fields: Any) -> ModelView:
+    return ModelView(
+        key, f"m{key}", ModelState.OFFLOADED, need_bytes=n_bytes, idle_since=idle_since, **fields
+    )
+
+
+def test_the_oldest_models_leave_a_host_memory_that_is_too_full() -> None:
+    models = [in_host(1, 30, 5.0), in_host(2, 30, 1.0), in_host(3, 30, 0.0, pinned=True)]
+    shot = replace(picture(*models), limits=Limits(host_bytes=60))
+    assert surplus_models(shot) == (2,)
+    assert surplus_models(replace(shot, limits=Limits(host_bytes=90))) == ()
+    assert surplus_models(replace(shot, limits=Limits(host_bytes=0))) == (2, 1)
+
+
+def test_only_idle_counted_models_leave_when_there_are_too_many() -> None:
+    models = [
+        hot(1, 10, counted=True, leases=1),
+        hot(2, 10, counted=True, idle_since=2.0),
+        in_host(3, 10, 1.0, counted=True),
+        hot(4, 10, idle_since=0.0),
+    ]
+    shot = replace(picture(*models), limits=Limits(counted_models=2))
+    assert surplus_models(shot) == (3,)
+    assert surplus_models(replace(shot, limits=Limits(counted_models=0))) == (3, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpu.entry import Waiter
 from gpu.errors import GpuError
 from gpu.force import Skipped
 from tests.gpu.fakes import Bench
@@ -128,3 +129,46 @@ def test_localai_10719_a_polling_client_does_not_retrigger_a_failing_load(bench:
     codes = [error.code for error in errors]
     assert (codes.count("load_failed"), codes.count("load_backoff")) == (4, 96)
     assert bench.world.count("load", "a") == 4  # after 0, 1, 3 and 7 s
+
+
+def test_ollama_14407_continuous_traffic_cannot_keep_a_load_waiting_for_ever() -> None:
+    """There requests for the busy model kept its count above zero, and the other one waiting."""
+    bench = Bench(budget_bytes=10)
+    bench.register("a", "b", nbytes_estimate=10, concurrency=2)
+    users = [bench.manager.request("a")]
+    waiting = bench.manager.request("b")
+    for _ in range(20):  # each second one comes before the last one goes
+        users.append(bench.manager.request("a"))
+        bench.clock.advance(1)
+        bench.manager.run_due()
+        if users[0].lease is not None:
+            users.pop(0).lease.release()  # type: ignore[union-attr]
+    assert waiting.lease is not None
+    assert all(user.lease is None for user in users)
+    waiting.lease.release()
+    assert users[0].lease is not None
+
+
+def test_llama_swap_946_a_request_in_the_midst_of_a_timers_unload_is_served_after_it(
+    stepped: Bench,
+) -> None:
+    """There such a race left the group deaf: every later request hung without any load."""
+    stepped.register("a", release_after_s=5, offload_after_s=-1)
+    stepped.manager.withdraw(stepped.manager.request("a"))
+    stepped.jobs.run_all()
+    stepped.clock.advance(5)
+    racing: list[Waiter] = []
+    freed = stepped.freed.append
+
+    def in_the_midst(n_bytes: int) -> None:
+        freed(n_bytes)
+        racing.append(stepped.manager.request("a"))
+
+    stepped.manager._moves._effects._after_free = in_the_midst  # type: ignore[attr-defined]
+    assert stepped.manager.run_due() == 1
+    stepped.jobs.run_all()
+    later = stepped.manager.request("a")
+    assert racing[0].lease is not None
+    racing[0].lease.release()
+    assert later.lease is not None
+    assert stepped.world.count("load", "a") == 2

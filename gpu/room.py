@@ -1,0 +1,62 @@
+"""Making room after the device ran out of memory: caches go first, then idle models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gpu.books import Books, Job
+from gpu.effects import Effects
+from gpu.errors import DeviceFull
+from gpu.plan import choose_victims, is_evictable
+from gpu.scheduler import RETRY_S, Scheduler
+
+logger = logging.getLogger(__name__)
+
+SLACK = 1.2  # of what is missing: the allocator needs some room around it
+
+
+class RoomMaker:
+    """Frees device memory for work that has just failed for want of it.
+
+    `on_failure` callbacks drop caches; they run first, without the lock.
+    """
+
+    def __init__(
+        self, books: Books, scheduler: Scheduler, run: Callable[[Job], bool], effects: Effects
+    ) -> None:
+        self._books = books
+        self._scheduler = scheduler
+        self._run = run
+        self._effects = effects
+        self.on_failure: list[Callable[[], None]] = []
+
+    def make(self, n_bytes: int | None = None) -> int:
+        """Offload idle models until `n_bytes` are free, or all of them; return the bytes freed."""
+        for drop_caches in list(self.on_failure):
+            drop_caches()
+        jobs, freed = self._begin_offloads(n_bytes)
+        for job in jobs:
+            self._run(job)
+        self._effects.freed(1)
+        logger.warning("Out of memory: offloaded %d idle models, %d bytes.", len(jobs), freed)
+        return freed
+
+    def device_full(self, what: str, n_bytes: int) -> DeviceFull:
+        """The error for work that does not fit even so: what it needs and who has the rest."""
+        with self._scheduler.gate:
+            views = self._books.snapshot().models
+        holders = ", ".join(f"{v.id} {v.device_bytes}" for v in views if v.device_bytes)
+        message = f"{what} needs {n_bytes} bytes and the device is out of memory"
+        return DeviceFull(f"{message} (held: {holders or 'nothing'}).", retry_after_s=RETRY_S)
+
+    def _begin_offloads(self, n_bytes: int | None) -> tuple[list[Job], int]:
+        with self._scheduler.gate:
+            views = [v for v in self._books.snapshot().models if not v.retired]
+            idle = [v for v in views if is_evictable(v) and not v.pinned]
+            wanted = None if n_bytes is None else int(n_bytes * SLACK)
+            keys = () if wanted is None else choose_victims(idle, wanted, is_evictable)
+            chosen = set(keys) or {v.key for v in idle}  # all of them if they do not suffice
+            entries = [e for e in self._books.entries.values() if e.key in chosen]
+            jobs = [self._scheduler.begin(e, "offload", "evict") for e in entries]
+            return jobs, sum(self._books.ledger.of(e.key) for e in entries)
