@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from gpu.device import NO_LIMITS, NO_TERMS, DeviceManager
 from gpu.effects import Effects, default_effects
@@ -12,7 +12,8 @@ from gpu.force import ForceResult
 from gpu.lease import Lease
 from gpu.probe import probe_device
 from gpu.state import Limits, Model, ModelSpec, RequestToken, Terms
-from gpu.status import to_status
+from gpu.status import DeviceFacts, copy_facts, to_status
+from gpu.watch import sampler
 
 __all__ = [
     "ForceResult",
@@ -39,12 +40,16 @@ class GPUResourceManager:
         budget_bytes: int | None = None,
         effects: Effects | None = None,
         limits: Limits = NO_LIMITS,
-        *,
         reaper: bool = True,
     ) -> None:
         self.device = device
         effects = effects or default_effects(device)
+        self._effects = effects
+        self._is_gpu = device.startswith("cuda")
         self._manager = DeviceManager(effects, clock, budget_bytes, limits)
+        # On a CPU device and host share their memory: only a release frees any.
+        relief: Literal["offload", "release"] = "offload" if self._is_gpu else "release"
+        self._watch = self._manager.watch_memory(sampler(device), relief)
         if reaper:
             self._manager.start_reaper()
 
@@ -80,6 +85,10 @@ class GPUResourceManager:
         """Offload idle models as work has run out of memory; return the bytes freed."""
         return self._manager.make_room()
 
+    def on_pressure(self, tell: Callable[[str], None]) -> None:
+        """Have `tell` called with each new level of memory pressure: none, soft, hard, critical."""
+        self._watch.subscribers.append(lambda level: tell(level.name.lower()))
+
     def on_memory_failure(self, drop_caches: Callable[[], None]) -> None:
         """Have `drop_caches` called first when the device is out of memory."""
         self._manager.on_memory_failure(drop_caches)
@@ -98,9 +107,18 @@ class GPUResourceManager:
 
     def get_status(self) -> dict[str, Any]:
         """The device and its models as plain values; times are seconds since 1970."""
-        snapshot = self._manager.snapshot()
-        mode = "single" if self.device.startswith("cuda") else "cpu"
-        return to_status(snapshot, probe_device(self.device), mode, time.time())
+        facts = DeviceFacts(
+            memory=self._watch.device or probe_device(self.device),
+            pressure=self._watch.level.name.lower(),
+            copies=copy_facts(self._effects),
+        )
+        mode = "single" if self._is_gpu else "cpu"
+        return to_status(self._manager.snapshot(), facts, mode, time.time())
+
+    def states(self) -> dict[str, str]:
+        """The state of each model by its id; cheaper than the whole status."""
+        views = self._manager.snapshot().models
+        return {view.id: view.state.value for view in views if not view.retired}
 
     def heartbeat_age_s(self) -> float:
         """Seconds since the timers were last looked at; about a second when all is well."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from gpu.books import Books, Job
+from gpu.books import Books, Job, JobAction
 from gpu.effects import Effects
 from gpu.endings import Endings
 from gpu.entry import Waiter
@@ -15,9 +15,11 @@ from gpu.force import SLICE_S, Force, ForceAction, ForceResult
 from gpu.lease import Lease
 from gpu.ledger import Ledger
 from gpu.moves import Moves, start_thread
+from gpu.pressure import PressureLevel
 from gpu.reaper import Reaper
 from gpu.scheduler import Scheduler
 from gpu.state import Limits, ModelSpec, RequestToken, Snapshot, Terms
+from gpu.watch import MemorySample, MemoryWatch
 
 Runner = Callable[[str, Callable[[], object]], None]
 NO_LIMITS, NO_TERMS = Limits(), Terms()
@@ -49,6 +51,20 @@ class DeviceManager:
     def start_reaper(self) -> None:
         """Let idle timers run by themselves; without it `run_due` must be called."""
         self._reaper.start()
+
+    def watch_memory(self, sample: Callable[[], MemorySample], relief: JobAction) -> MemoryWatch:
+        """Look at free memory at each heartbeat; when it gets short, `relief` what is idle."""
+        room = self._moves.room
+        watch = MemoryWatch(self._books, self._scheduler.gate, sample, self._run_job)
+
+        def relieve(level: PressureLevel) -> None:
+            if level is PressureLevel.HARD:  # at "critical" somebody makes the room that it needs
+                room.relieve(relief)
+
+        watch.subscribers.append(relieve)
+        room.on_failure.insert(0, watch.allocation_failed)
+        self._reaper.on_beat = watch.look
+        return watch
 
     def register(self, spec: ModelSpec) -> None:
         """Make a model known, or replace the one of its id; holders keep what they have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 
@@ -11,13 +12,22 @@ from gpu.scheduler import Scheduler
 HEARTBEAT_S = 1.0
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class Reaper:
-    """Sleeps until the next timer is due, a lease ends early, or the next heartbeat."""
+    """Sleeps until the next timer is due, a lease ends early, or the next heartbeat.
+
+    `on_beat` is called once in each heartbeat; it must not raise.
+    """
 
     def __init__(self, books: Books, scheduler: Scheduler, start: Callable[[Job], None]) -> None:
+        self.on_beat: Callable[[], None] = nothing
         self._books = books
         self._scheduler = scheduler
         self._start = start
+        self._next_beat = -math.inf
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="gpu-reaper", daemon=True)
 
@@ -41,4 +51,7 @@ class Reaper:
                 books.next_wake = min(books.next_due(), books.beat + HEARTBEAT_S)
             for job in jobs:
                 self._start(job)
+            if books.beat >= self._next_beat:
+                self._next_beat = books.beat + HEARTBEAT_S
+                self.on_beat()
             books.timer.wait(max(0.0, min(books.next_wake - books.clock(), HEARTBEAT_S)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from gpu.books import Books, Job
+from gpu.books import Books, Job, JobAction
 from gpu.effects import Effects
+from gpu.entry import Entry
 from gpu.errors import DeviceFull
-from gpu.plan import choose_victims, is_evictable
+from gpu.plan import choose_victims, is_evictable, is_idle, waits_in_host
 from gpu.scheduler import RETRY_S, Scheduler
 
 logger = logging.getLogger(__name__)
@@ -38,9 +39,21 @@ class RoomMaker:
         jobs, freed = self._begin_offloads(n_bytes)
         for job in jobs:
             self._run(job)
-        self._effects.freed(1)
+        self._effects.trim()
         logger.warning("Out of memory: offloaded %d idle models, %d bytes.", len(jobs), freed)
         return freed
+
+    def relieve(self, action: JobAction) -> int:
+        """Move all that is idle out of the way before memory runs out; return how many models.
+
+        offload: models that are on the device; release: counted ones, and those in host memory.
+        """
+        with self._scheduler.gate:
+            entries = [e for e in self._books.entries.values() if self._can_go(e, action)]
+            jobs = [self._scheduler.begin(entry, action, "pressure") for entry in entries]
+        for job in jobs:
+            self._run(job)
+        return len(jobs)
 
     def device_full(self, what: str, n_bytes: int) -> DeviceFull:
         """The error for work that does not fit even so: what it needs and who has the rest."""
@@ -49,6 +62,14 @@ class RoomMaker:
         holders = ", ".join(f"{v.id} {v.device_bytes}" for v in views if v.device_bytes)
         message = f"{what} needs {n_bytes} bytes and the device is out of memory"
         return DeviceFull(f"{message} (held: {holders or 'nothing'}).", retry_after_s=RETRY_S)
+
+    def _can_go(self, entry: Entry, action: JobAction) -> bool:
+        view = self._books.view(entry)
+        if view.pinned:
+            return False
+        if action == "offload":
+            return is_idle(view)
+        return waits_in_host(view) or (view.counted and is_idle(view))
 
     def _begin_offloads(self, n_bytes: int | None) -> tuple[list[Job], int]:
         with self._scheduler.gate:
