@@ -64,8 +64,12 @@ STATUSES = {
     "draining": 503,
     "device_unavailable": 503,
     "insufficient_memory": 503,
+    "insufficient_vram": 503,
     "out_of_memory": 503,
+    "worker_lost": 503,
+    "worker_busy": 503,
     "deadline_exceeded": 504,
+    "wait_expired": 504,
 }
 DEFECTS = frozenset(  # codes that only a fault of ours can raise: answered as internal_error
     {
@@ -75,10 +79,14 @@ DEFECTS = frozenset(  # codes that only a fault of ours can raise: answered as i
         "invalid_spec",
         "lease_released",
         "illegal_transition",
+        "task_failed",
     }
 )
 RETRYABLE = frozenset(
-    {"load_failed", "load_backoff", "queue_full", "draining", "out_of_memory", "deadline_exceeded"}
+    {
+        *("load_failed", "load_backoff", "queue_full", "draining", "insufficient_vram"),
+        *("out_of_memory", "worker_lost", "worker_busy", "deadline_exceeded", "wait_expired"),
+    }
 )
 HTTP_CODES = {
     404: "not_found",

@@ -44,10 +44,14 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class LoadableModel:
-    """A model by its identity, and how to get it onto a device."""
+    """A model by its identity, and how to get it onto a device.
+
+    `nbytes_estimate` is what it may take there, told by its file.
+    """
 
     id: str
     load: Callable[[str], Model]
+    nbytes_estimate: int = 0
 
 
 @dataclass
@@ -108,7 +112,7 @@ class RvcEngine:
 
             return VoiceSession(load_voice(path, device))
 
-        return LoadableModel(f"voice:{name}@{content_hash}", load)
+        return LoadableModel(f"voice:{name}@{content_hash}", load, _size(path))
 
     def content_encoders(self) -> dict[str, Path]:
         """Content encoders on disk by name: folders of HuBERT, files of Whisper."""
@@ -168,7 +172,7 @@ class RvcEngine:
 
             return load_f0_estimator(method, self._rmvpe, device)
 
-        return LoadableModel(f"f0:{method}", load)
+        return LoadableModel(f"f0:{method}", load, _size(self._rmvpe) if method == "rmvpe" else 0)
 
     def convert(
         self,
@@ -182,7 +186,9 @@ class RvcEngine:
         from rvc_core.converter import VoiceConverter
 
         index = models.session.index(models.index if options.index_rate > 0 else None)
-        converter = VoiceConverter(models.session.voice, models.content, index)
+        converter = VoiceConverter(
+            models.session.voice, models.content, index, models.make_room or (lambda: 0)
+        )
         report = on_progress or (lambda progress: None)
         return converter.convert(source, options, models.f0, token, report)
 
@@ -224,12 +230,16 @@ class RvcEngine:
 
 @dataclass(frozen=True)
 class ConversionModels:
-    """Loaded models of one conversion; `f0` is None for voices without F0."""
+    """Loaded models of one conversion; `f0` is None for voices without F0.
+
+    `make_room` is asked when the device is out of memory; it returns the bytes it freed.
+    """
 
     session: VoiceSession
     content: ContentEncoder
     f0: F0Estimator | None
     index: Path | None
+    make_room: Callable[[], int] | None = None
 
 
 def _content_model(name: str, path: Path) -> LoadableModel:
@@ -238,7 +248,14 @@ def _content_model(name: str, path: Path) -> LoadableModel:
 
         return load_content_encoder(path, device)
 
-    return LoadableModel(f"content:{name}", load)
+    return LoadableModel(f"content:{name}", load, _size(path))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; 0 if it is not there."""
+    if path.is_dir():
+        return sum(_size(inside) for inside in path.iterdir())
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _read_facts(path: Path) -> VoiceFacts | CoreError:

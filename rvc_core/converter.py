@@ -52,10 +52,18 @@ class Conversion:
 
 
 class VoiceConverter:
-    """Converts recordings into one voice; it has no state, so threads may share it."""
+    """Converts recordings into one voice; it has no state, so threads may share it.
+
+    `make_room` is asked once for each length of pieces that the device has no memory for; it
+    returns the bytes that it freed.
+    """
 
     def __init__(
-        self, voice: Voice, content_encoder: ContentEncoder, index: FeatureIndex | None = None
+        self,
+        voice: Voice,
+        content_encoder: ContentEncoder,
+        index: FeatureIndex | None = None,
+        make_room: Callable[[], int] = lambda: 0,
     ) -> None:
         if content_encoder.name != voice.facts.content:
             raise ContentEncoderMismatch(
@@ -68,6 +76,7 @@ class VoiceConverter:
         self.voice = voice
         self.content_encoder = content_encoder
         self.index = index
+        self._make_room = make_room
 
     def convert(
         self,
@@ -148,6 +157,8 @@ class VoiceConverter:
         )
         for timing in TIMINGS:
             samples = self._try_pieces(maker, recording, wanted, timing)
+            if samples is None and self._make_room() > 0:
+                samples = self._try_pieces(maker, recording, wanted, timing)
             if samples is not None:
                 return samples
         raise OutOfMemory(

@@ -33,6 +33,11 @@ class VoiceEntry:
     size: int
     mtime_ns: int
 
+    @property
+    def identity(self) -> tuple[Path, int, int]:
+        """Changes when the file does."""
+        return self.path, self.size, self.mtime_ns
+
 
 class VoiceLibrary:
     """Finds voices and indexes under two folders; no name from outside leaves them."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,15 +40,29 @@ class Waits:
         self.queue_s += time.perf_counter() - started
 
 
+@dataclass(frozen=True)
+class Wish:
+    """On whose behalf a model is leased and on what terms, and what it has waited for so far."""
+
+    token: Token | None
+    terms: Terms
+    waits: Waits
+
+
 class Leases:
-    """Hands out models; nothing else calls the manager's `acquire`."""
+    """Hands out models of one device; nothing else calls the manager's `acquire`.
+
+    `on_pressure` is told each new level of memory pressure: none, soft, hard or critical.
+    """
 
     def __init__(self, settings: Settings, build_gpu: Callable[[], GPUResourceManager]) -> None:
+        self.on_pressure: Callable[[str], None] = lambda level: None
         self._settings = settings
         self._build_gpu = build_gpu
         self._gpu: GPUResourceManager | None = None
         self._building = threading.Lock()
         self._voice_ids: dict[str, str] = {}  # by name, of the file as it was last used
+        self._pinned: set[str] = set()  # names of voices
         self._registered: set[str] = set()
         self._registering = threading.Lock()
 
@@ -57,7 +72,13 @@ class Leases:
         with self._building:
             if self._gpu is None:
                 self._gpu = self._build_gpu()
+                self._gpu.on_pressure(lambda level: self.on_pressure(level))
             return self._gpu
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the manager was built."""
+        return self._gpu is not None
 
     @property
     def device(self) -> str:
@@ -65,23 +86,54 @@ class Leases:
         return self._settings.device if self._gpu is None else self._gpu.device
 
     @contextmanager
-    def shared(
-        self, model: LoadableModel, token: Token | None, holder: str, waits: Waits
-    ) -> Iterator[Any]:
+    def shared(self, model: LoadableModel, wish: Wish) -> Iterator[Any]:
         """Hold a model that many requests use at once and that stays in memory."""
-        with self._hold(self._spec(model, self._most_users(), NEVER), token, holder, waits) as held:
+        spec = ModelSpec(
+            id=model.id,
+            engine="rvc",
+            load=model.load,
+            concurrency=self._settings.concurrent_conversions + 2,  # warm-up and curves too
+            offload_after_s=self._settings.gpu_offload_after,
+            release_after_s=NEVER,
+            nbytes_estimate=model.nbytes_estimate,
+        )
+        with self._hold(spec, wish) as held:
             yield held
 
     @contextmanager
-    def voice(
-        self, name: str, model: LoadableModel, token: Token, holder: str, waits: Waits
-    ) -> Iterator[Any]:
-        """Hold a voice, alone; a former file of that name is let go."""
+    def voice(self, name: str, model: LoadableModel, wish: Wish) -> Iterator[Any]:
+        """Hold a voice; a former file of that name is let go."""
         self._forget(name, unless=model.id)
         self._voice_ids[name] = model.id
-        spec = self._spec(model, 1, self._settings.gpu_idle_timeout)
-        with self._hold(spec, token, holder, waits) as session:
+        spec = ModelSpec(
+            id=model.id,
+            engine="rvc",
+            load=model.load,
+            concurrency=self._settings.voice_concurrency,
+            offload_after_s=self._settings.gpu_offload_after,
+            release_after_s=self._settings.gpu_idle_timeout,
+            counted=True,
+            nbytes_estimate=model.nbytes_estimate,
+        )
+        with self._hold(spec, wish, pinned=name in self._pinned) as session:
             yield session
+
+    def set_pinned(self, name: str, pinned: bool) -> None:
+        """Keep a voice on its device once it is there, or no longer."""
+        with self._registering:
+            (self._pinned.add if pinned else self._pinned.discard)(name)
+            model_id = self._voice_ids.get(name)
+            if model_id in self._registered:
+                self.gpu.set_pinned(str(model_id), pinned)
+
+    def is_pinned(self, name: str) -> bool:
+        """Whether the voice is to stay on its device."""
+        return name in self._pinned
+
+    def model_id(self, name: str) -> str | None:
+        """Under which id the manager knows a voice; None if it does not."""
+        model_id = self._voice_ids.get(name)
+        return model_id if model_id in self._registered else None
 
     def forget_all_but(self, names: Iterable[str]) -> None:
         """Let voices go whose files are gone; conversions that hold one finish."""
@@ -92,10 +144,8 @@ class Leases:
         """State by voice name; voices that were never used are missing."""
         if self._gpu is None:
             return {}
-        devices = self._gpu.get_status()["devices"]
-        by_id = {model["id"]: model["state"] for device in devices for model in device["models"]}
-        ids = dict(self._voice_ids)
-        return {name: str(by_id[id]) for name, id in ids.items() if id in by_id}
+        by_id = self._gpu.states()
+        return {name: by_id[id] for name, id in dict(self._voice_ids).items() if id in by_id}
 
     def is_alive(self) -> bool:
         """Whether the manager's loop still turns."""
@@ -106,32 +156,20 @@ class Leases:
         if self._gpu is not None:
             self._gpu.close()
 
-    def _most_users(self) -> int:
-        return self._settings.concurrent_conversions + self._settings.max_queue_per_gpu + 1
-
-    def _spec(self, model: LoadableModel, concurrency: int, release_after_s: float) -> ModelSpec:
-        return ModelSpec(
-            id=model.id,
-            engine="rvc",
-            load=model.load,
-            concurrency=concurrency,
-            offload_after_s=self._settings.gpu_offload_after,
-            release_after_s=release_after_s,
-        )
-
     @contextmanager
-    def _hold(
-        self, spec: ModelSpec, token: Token | None, holder: str, waits: Waits
-    ) -> Iterator[Any]:
+    def _hold(self, spec: ModelSpec, wish: Wish, pinned: bool = False) -> Iterator[Any]:
         with self._registering:
             if spec.id not in self._registered:
                 self.gpu.register(spec)
                 self._registered.add(spec.id)
+                if pinned:
+                    self.gpu.set_pinned(spec.id, True)
         try:
-            lease = self.gpu.acquire(spec.id, token, Terms(holder))
+            lease = self.gpu.acquire(spec.id, wish.token, wish.terms)
         except GpuError as error:
             raise cause_of(error) from None
         with lease as model:
+            waits = wish.waits
             waits.queue_s += max(0.0, lease.waited_s - lease.load_s)
             waits.load_s += lease.load_s
             waits.state = lease.state_at_arrival
@@ -149,5 +187,13 @@ class Leases:
 
 
 def cause_of(error: GpuError) -> GpuError | CoreError | ServerError:
-    """What a loader raised, if that is an error of ours, else the manager's own error."""
-    return error.cause if isinstance(error.cause, (CoreError, ServerError)) else error
+    """What a loader raised, if that is an error of ours, else the manager's own error.
+
+    A copy: the manager keeps the one error for all who come, and raising it in several threads
+    would gather the tracebacks of all of them.
+    """
+    if not isinstance(error.cause, (CoreError, ServerError)):
+        return error
+    cause = copy(error.cause)
+    cause.__traceback__ = None
+    return cause

@@ -41,7 +41,7 @@ class ModelRegistry:
 
     def known_hash(self, entry: VoiceEntry) -> str | None:
         """What `content_hash` said about the file as it is now, if it was asked."""
-        return self._hashes.get((entry.path, entry.size, entry.mtime_ns))
+        return self._hashes.get(entry.identity)
 
     def content_hash(self, entry: VoiceEntry) -> str:
         """Eight hexadecimal digits that name the file's content."""
@@ -49,5 +49,5 @@ class ModelRegistry:
             known = self.known_hash(entry)
             if known is None:
                 known = file_hash(entry.path)[:8]
-                self._hashes[(entry.path, entry.size, entry.mtime_ns)] = known
+                self._hashes[entry.identity] = known
             return known

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rvc_core.library import VoiceEntry
 from rvc_core.options import ConversionOptions
+from server.placement import Priority
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from rvc_core.audio import Audio
+    from rvc_core.converter import Conversion
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class ConvertRequest:
     """One recording, as bytes of an audio file, and how to convert it.
 
     `voice` None means the default voice; `index` is a name in the folder of indexes and None
-    means the voice's own.
+    means the voice's own. `keep_alive_s` replaces the timers of the voice after this conversion:
+    0 = leaves its device at once, -1 = stays while there is room, None = as the settings say.
     """
 
     audio: bytes
@@ -28,6 +33,36 @@ class ConvertRequest:
     options: ConversionOptions
     request_id: str
     index: str | None = None
+    priority: Priority = Priority.INTERACTIVE
+    keep_alive_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ConversionTask:
+    """A request that was checked as far as it can be without models; goes to the device's process.
+
+    `f0_method` is resolved, and None for voices without F0.
+    """
+
+    entry: VoiceEntry
+    audio: Audio
+    options: ConversionOptions
+    request_id: str
+    index: Path | None
+    f0_method: str | None
+    is_batch: bool
+    keep_alive_s: float | None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What comes back; `queue_s` and `load_s` were spent on waiting for models."""
+
+    conversion: Conversion
+    device: str
+    state_at_arrival: str
+    queue_s: float
+    load_s: float
 
 
 @dataclass(frozen=True)

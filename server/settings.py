@@ -4,107 +4,31 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-Parser = Callable[[str], Any]
+from server.setting_specs import InvalidSetting as InvalidSetting
+from server.setting_specs import (
+    SettingSpec,
+    any_path,
+    any_text,
+    devices,
+    one_of,
+    seconds,
+    setting,
+    whole,
+)
 
-ALIASES = {"PORT": "API_PORT"}
+ALIASES = {"PORT": "API_PORT", "MODEL_LRU_MAX": "MAX_VOICES", "MODEL_TTL": "GPU_IDLE_TIMEOUT"}
 READ_ELSEWHERE = frozenset({"GPU_COUNT", "GPU_ID", "GPU_LOCK_DIR"})  # by scripts and Docker
 PREFIXES = (
-    "API_", "CONCURRENT_", "DRAIN_", "GPU_", "MAX_AUDIO_", "MAX_QUEUE_",
-    "MAX_REQUEST_", "MAX_UPLOAD_", "RVC_", "TORCH_THREADS", "UI_", "WAITRESS_",
+    "API_", "CONCURRENT_", "DRAIN_", "GPU_", "HOST_CACHE", "MAX_AUDIO_", "MAX_QUEUE_",
+    "MAX_REPLICAS", "MAX_REQUEST_", "MAX_UPLOAD_", "MAX_VOICES", "PIN_LIMIT", "RVC_",
+    "TORCH_THREADS", "UI_", "VOICE_", "WAITRESS_",
 )  # fmt: skip
-
-
-class InvalidSetting(ValueError):
-    """A setting has a value that cannot be used."""
-
-
-def _number(kind: type[int] | type[float], low: float, high: float, also: float | None) -> Parser:
-    def parse(text: str) -> float:
-        value = kind(text)
-        if value != also and not low <= value <= high:
-            raise ValueError
-        return value
-
-    word = "a whole number" if kind is int else "a number"
-    extra = "" if also is None else f"{also:.0f} or "
-    parse.__doc__ = f"{extra}{word} from {low:.0f} to {high:.0f}"
-    return parse
-
-
-def whole(low: int, high: int) -> Parser:
-    """A parser of whole numbers from `low` to `high`."""
-    return _number(int, low, high, None)
-
-
-def seconds(low: float, high: float, also: float | None = None) -> Parser:
-    """A parser of seconds from `low` to `high`; `also` is allowed beside them."""
-    return _number(float, low, high, also)
-
-
-def one_of(*words: str) -> Parser:
-    """A parser of one word out of `words`, upper and lower case alike."""
-
-    def parse(text: str) -> str:
-        return {word.lower(): word for word in words}[text.lower()]
-
-    parse.__doc__ = "one of " + ", ".join(words)
-    return parse
-
-
-def _text(text: str) -> str:
-    """text"""
-    return text
-
-
-def _path(text: str) -> Path:
-    """a path"""
-    return Path(text).expanduser()
-
-
-def setting(default: Any, help: str, parse: Parser, **more: Any) -> Any:
-    """Declare a field of `Settings`; its environment key is the field's name in capitals."""
-    return field(default=default, metadata={"help": help, "parse": parse, **more})
-
-
-@dataclass(frozen=True)
-class SettingSpec:
-    """What a setting is called, holds by default and allows."""
-
-    name: str
-    default: Any
-    help: str
-    parse: Parser
-    flags: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """The environment variable."""
-        return self.name.upper()
-
-    @property
-    def allowed(self) -> str:
-        """What the setting accepts, in words."""
-        return self.parse.__doc__ or "text"
-
-    @property
-    def default_text(self) -> str:
-        """The default as it would be written in the environment."""
-        if self.default is None:
-            return ""
-        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
-
-    def read(self, text: str, source: str) -> Any:
-        """Return `text` in the setting's type; raise `InvalidSetting`, naming `source`."""
-        try:
-            return self.parse(text)
-        except (ValueError, KeyError, OverflowError):
-            raise InvalidSetting(f"{source} is {text!r}; it must be {self.allowed}.") from None
 
 
 @dataclass(frozen=True)
@@ -114,7 +38,7 @@ class Settings:
     bind_host: str = setting(
         "127.0.0.1",
         "Address to listen on; 0.0.0.0 opens the server to the network.",
-        _text,
+        any_text,
         flags=("--host",),
     )
     ui_port: int = setting(7860, "Port of the browser UI.", whole(0, 65_535))
@@ -122,39 +46,71 @@ class Settings:
     api_key: str | None = setting(
         None,
         "Key that every request under /api must carry; empty asks for none.",
-        _text,
+        any_text,
     )
     models_dir: Path = setting(
         Path("models"),
         "Folder of voices, indexes, content encoders and F0 weights.",
-        _path,
+        any_path,
         flags=("--models",),
     )
     rvc_weight_root: Path | None = setting(
-        None, "Folder of voices; empty is MODELS_DIR/voices.", _path
+        None, "Folder of voices; empty is MODELS_DIR/voices.", any_path
     )
     rvc_index_root: Path | None = setting(
-        None, "Folder of indexes; empty is MODELS_DIR/indexes.", _path
+        None, "Folder of indexes; empty is MODELS_DIR/indexes.", any_path
     )
     outputs_dir: Path = setting(
-        Path("outputs"), "Folder of the browser UI's uploads and results.", _path
+        Path("outputs"), "Folder of the browser UI's uploads and results.", any_path
     )
     default_voice: str | None = setting(
-        None, "Voice of requests that name none; empty is the only voice there is.", _text
+        None, "Voice of requests that name none; empty is the only voice there is.", any_text
     )
     device: str = setting(
         "auto",
         "Where models run; auto is the GPU where there is one.",
         one_of("auto", "cpu", "cuda"),
     )
+    voice_devices: tuple[str, ...] = setting(
+        (),
+        "Devices to share the work, a process each if several: cuda:0,cuda:1 or cpu,cpu; empty "
+        "is what DEVICE says, and every GPU that CUDA shows.",
+        devices,
+    )
+    cuda_visible_devices: str | None = setting(
+        None, "GPUs to use, by number or UUID; empty is all. start.sh chooses.", any_text
+    )
     torch_threads: int = setting(
-        0, "CPU threads of one conversion; 0 is half of the cores.", whole(0, 1024)
+        0, "CPU threads of one conversion; 0 shares the cores out.", whole(0, 1024)
     )
     concurrent_conversions: int = setting(
-        2, "Conversions that run at once; one voice converts one at a time.", whole(1, 64)
+        2, "Conversions that run at once in one process.", whole(1, 64)
+    )
+    voice_concurrency: int = setting(
+        1, "Conversions of one voice that run at once on a device.", whole(1, 64)
     )
     max_queue_per_gpu: int = setting(
-        10, "Conversions that may wait; further ones get 503.", whole(0, 1000)
+        10, "Conversions that may wait for each device; further ones get 503.", whole(0, 1000)
+    )
+    max_replicas_per_model: int = setting(
+        0, "Devices that may hold the same voice; 0 is all.", whole(0, 64)
+    )
+    max_voices: int = setting(
+        8, "Voices kept in memory on each device; the oldest idle one leaves.", whole(1, 10_000)
+    )
+    gpu_vram_budget: str = setting(
+        "",
+        "Memory of models on each device: bytes, 6GB, 512MiB, or 0.5 of a GPU; empty is 92 % "
+        "of a GPU less 1 GiB, and no bound on a CPU.",
+        any_text,
+    )
+    host_cache_mb: int = setting(
+        0, "RAM for idle models, in MiB; 0 is a quarter of it.", whole(0, 16_777_216)
+    )
+    pin_limit_mb: int = setting(
+        0,
+        "RAM pinned for fast copies to a GPU, in MiB; 0 is an eighth of it.",
+        whole(0, 16_777_216),
     )
     gpu_offload_after: float = setting(
         300.0,
@@ -194,10 +150,9 @@ class Settings:
         """The largest request body."""
         return self.max_upload_mb * 1024 * 1024
 
-    @property
-    def threads_per_conversion(self) -> int:
-        """`torch_threads` with 0 resolved."""
-        return self.torch_threads or max(1, _n_cores() // 2)
+    def threads_per_conversion(self, n_at_once: int) -> int:
+        """`torch_threads` with 0 resolved, where `n_at_once` conversions share the cores."""
+        return self.torch_threads or max(1, _n_cores() // n_at_once)
 
     @property
     def is_loopback(self) -> bool:
@@ -245,10 +200,22 @@ def unknown_keys(environment: Mapping[str, str] | None = None) -> list[str]:
 
 def prepare_environment(settings: Settings) -> None:
     """Set what third-party packages read from the environment, before they are imported."""
+    if settings.cuda_visible_devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = settings.cuda_visible_devices
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # no look-ups in the name of statistics
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("GRADIO_TEMP_DIR", str((settings.outputs_dir / "ui").resolve()))
     os.environ.setdefault("NO_PROXY", "localhost,127.0.0.1")
+
+
+def prepare_worker(settings: Settings, device: str) -> str:
+    """Show CUDA only the GPU of this process, before torch is imported; return its new name."""
+    if not device.startswith("cuda:"):
+        return device
+    n, shown = int(device[5:]), settings.cuda_visible_devices
+    names = [name.strip() for name in shown.split(",")] if shown else []
+    os.environ["CUDA_VISIBLE_DEVICES"] = names[n] if n < len(names) else str(n)
+    return "cuda:0"
 
 
 def example_environment() -> str:
@@ -259,7 +226,8 @@ def example_environment() -> str:
 
 
 def _resolve_aliases(environment: Mapping[str, str]) -> dict[str, str]:
-    given = {key: text for key, text in environment.items() if text}  # empty means unset
+    # Empty means unset, but for CUDA_VISIBLE_DEVICES, where it means no GPU.
+    given = {k: text for k, text in environment.items() if text or k == "CUDA_VISIBLE_DEVICES"}
     for old, new in ALIASES.items():
         if old in given:
             given.setdefault(new, given[old])

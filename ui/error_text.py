@@ -114,6 +114,15 @@ ERRORS: Mapping[str, Words] = MappingProxyType(
             "This voice needs more memory than the server has.",
             "该声音所需的内存超过服务器的容量。",
         ),
+        "insufficient_vram": Words(
+            "The graphics card is full just now. Try again in a moment.",
+            "显卡内存暂时已满，请稍后重试。",
+        ),
+        "worker_lost": Words(
+            "The part of the server that was converting has stopped. It is being restarted; "
+            "try again in a moment.",
+            "执行转换的进程已停止，正在自动重启。请稍后重试。",
+        ),
         "deadline_exceeded": Words(
             "This took longer than the server allows. Try a shorter part.",
             "转换超过了允许的时间。请缩短录音后再试。",

@@ -23,7 +23,7 @@ def create_system_routes(context: ApiContext) -> Blueprint:
 
     @routes.get("/health")
     def health() -> tuple[Response, int]:
-        alive = services.leases.is_alive()
+        alive = services.is_alive()
         body = Health(
             status="ok" if alive else "stuck",
             version=VERSION,

@@ -17,6 +17,8 @@ from rvc_core.errors import InvalidCheckpoint, SpeakerOutOfRange
 from rvc_core.options import ConversionOptions
 from rvc_core.token import Token
 from rvc_core.voice import VoiceFacts
+from server.conversion import DeviceConverter
+from server.lanes import LocalLane
 from server.leases import Leases
 from server.services import Services
 from server.settings import Settings
@@ -95,8 +97,15 @@ class FakeEngine(RvcEngine):
 def fake_services(models_dir: Path, **settings: Any) -> Services:
     """Services over a `FakeEngine` and a real manager whose timers stand still."""
     chosen = Settings(models_dir=models_dir, **settings)
-    leases = Leases(chosen, lambda: GPUResourceManager("cpu", reaper=False))
-    return Services(chosen, leases, FakeEngine(models_dir))
+    return services_on(chosen, lambda: GPUResourceManager("cpu", reaper=False))
+
+
+def services_on(settings: Settings, build_gpu: Callable[[], GPUResourceManager]) -> Services:
+    """Services over a `FakeEngine` in this process."""
+    engine = FakeEngine(settings.models_dir)
+    local = DeviceConverter(settings, Leases(settings, build_gpu), engine)
+    lane = LocalLane(local, settings.concurrent_conversions)
+    return Services(settings, local, lambda changed: [lane])
 
 
 def engine_of(services: Services) -> FakeEngine:

@@ -23,10 +23,9 @@ from rvc_core.errors import (
 from rvc_core.options import ConversionOptions
 from rvc_core.token import Token
 from server.errors import DeviceUnavailable, Draining, QueueFull
-from server.leases import Leases
 from server.services import ConvertRequest, ConvertResult, Services
 from server.settings import Settings
-from tests.server.fakes import FakeEngine, engine_of, fake_services
+from tests.server.fakes import engine_of, fake_services, services_on
 
 PATIENCE_S = 10.0
 
@@ -228,11 +227,10 @@ def test_a_missing_device_is_said_by_ready_and_by_requests(
     def build_gpu() -> GPUResourceManager:
         raise DeviceUnavailable("DEVICE is cuda, but torch finds no GPU that it can use.")
 
-    settings = Settings(models_dir=fake_models)
-    services = Services(settings, Leases(settings, build_gpu), FakeEngine(fake_models))
+    services = services_on(Settings(models_dir=fake_models), build_gpu)
     services.warm_up()
     assert services.ready().reasons == ("DEVICE is cuda, but torch finds no GPU that it can use.",)
-    assert "cannot be loaded" in caplog.text
+    assert "not ready" in caplog.text
     with pytest.raises(DeviceUnavailable):
         convert(services, recording)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from server.settings import (
     Settings,
     example_environment,
     prepare_environment,
+    prepare_worker,
     unknown_keys,
 )
 
@@ -40,6 +42,8 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("API_PORT", "eighty", "a whole number from 0 to 65535"),
         ("API_PORT", "70000", "a whole number from 0 to 65535"),
         ("DEVICE", "tpu", "one of auto, cpu, cuda"),
+        ("VOICE_DEVICES", "gpu", "cpu, cuda or cuda:N, separated by commas, each GPU once"),
+        ("VOICE_DEVICES", "cuda,cuda:0", "cpu, cuda or cuda:N, separated by commas, each GPU once"),
         ("GPU_OFFLOAD_AFTER", "-2", "-1 or a number from 0 to 31536000"),
         ("MAX_AUDIO_SECONDS", "nan", "a number from 1 to 86400"),
     ],
@@ -96,9 +100,11 @@ def test_loopback_is_told_from_the_network(host: str, loopback: bool) -> None:
     assert Settings(bind_host=host).is_loopback is loopback
 
 
-def test_threads_of_a_conversion_default_to_half_of_the_cores() -> None:
-    assert Settings(torch_threads=3).threads_per_conversion == 3
-    assert Settings().threads_per_conversion >= 1
+def test_conversions_that_run_at_once_share_the_cores() -> None:
+    assert Settings(torch_threads=3).threads_per_conversion(2) == 3
+    n_cores = Settings().threads_per_conversion(1)
+    assert Settings().threads_per_conversion(n_cores) == 1
+    assert Settings().threads_per_conversion(10 * n_cores) == 1
 
 
 def test_the_example_file_is_up_to_date() -> None:
@@ -121,3 +127,30 @@ def test_preparing_the_environment_keeps_gradio_off_the_network(
     prepare_environment(Settings(outputs_dir=tmp_path))
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path / "ui")
+
+
+def test_devices_are_a_list() -> None:
+    settings = Settings.from_environment({"VOICE_DEVICES": "CPU, cpu,cuda:1"})
+    assert settings.voice_devices == ("cpu", "cpu", "cuda:1")
+
+
+def test_an_empty_list_of_visible_gpus_is_not_the_same_as_none() -> None:
+    assert Settings.from_environment({"CUDA_VISIBLE_DEVICES": ""}).cuda_visible_devices == ""
+    assert Settings.from_environment({}).cuda_visible_devices is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "device", "name", "visible"),
+    [
+        (None, "cuda:2", "cuda:0", "2"),
+        ("5,7", "cuda:1", "cuda:0", "7"),
+        ("GPU-a, GPU-b", "cuda:0", "cuda:0", "GPU-a"),
+        ("5,7", "cpu", "cpu", "unchanged"),
+    ],
+)
+def test_a_worker_sees_its_own_gpu_only(
+    shown: str | None, device: str, name: str, visible: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "unchanged")
+    assert prepare_worker(Settings(cuda_visible_devices=shown), device) == name
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible

@@ -1,0 +1,110 @@
+"""All devices together: one line of requests before them, one picture of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rvc_core.token import Token
+from server.admission import Admission
+from server.lanes import NOTHING_MOVED, Lane, OnProgress
+from server.placement import Priority
+from server.records import ConversionTask, Converted
+from server.settings import Settings
+
+OpenLanes = Callable[[Callable[[], None]], Sequence[Lane]]
+WARMEST = ("ready", "loading", "offloading", "offloaded", "releasing", "failed", "unloaded")
+
+
+class Fleet:
+    """Places conversions on lanes; `open_lanes` is given what to call when a lane has changed."""
+
+    def __init__(self, settings: Settings, open_lanes: OpenLanes) -> None:
+        self._lanes: Sequence[Lane] = ()
+        self.admission = Admission(
+            lambda: [lane.facts() for lane in self._lanes],
+            max_waiting_per_lane=settings.max_queue_per_gpu,
+            voice_concurrency=settings.voice_concurrency,
+            max_replicas=settings.max_replicas_per_model or None,
+        )
+        self._lanes = open_lanes(self.admission.replan)
+
+    def convert(
+        self,
+        task: ConversionTask,
+        token: Token,
+        priority: Priority,
+        on_progress: OnProgress | None,
+    ) -> tuple[Converted, float]:
+        """The conversion, and the seconds that it waited for a device."""
+        arrived = time.perf_counter()
+        with self.admission.place(token, task.entry.name, priority) as place:
+            waited_s = time.perf_counter() - arrived
+            done = self._lanes[place.lane].convert(task, token, on_progress)
+            if done.state_at_arrival != "ready":
+                place.note_load(done.load_s, restored=done.state_at_arrival == "offloaded")
+            return done, waited_s
+
+    def warm_up(self) -> None:
+        """Have every device load what all conversions share."""
+        for lane in self._lanes:
+            lane.warm_up()
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a device takes work and has what it needs."""
+        return any(lane.facts().is_up and not lane.problem() for lane in self._lanes)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this process is the one that converts."""
+        return len(self._lanes) == 1
+
+    def problems(self) -> list[str]:
+        """What is wrong with which device."""
+        return [problem for lane in self._lanes if (problem := lane.problem())]
+
+    def states(self) -> dict[str, tuple[str, str | None]]:
+        """State and device by voice name, of the device where it is warmest."""
+        best: dict[str, tuple[str, str | None]] = {}
+        for lane in self._lanes:
+            for name, state in lane.states().items():
+                device = {"ready": lane.device, "offloaded": "cpu"}.get(state)
+                if name not in best or WARMEST.index(state) < WARMEST.index(best[name][0]):
+                    best[name] = (state, device)
+        return best
+
+    def status(self) -> dict[str, Any]:
+        """All devices with their models, workers and queues, as plain values for JSON.
+
+        `mode` is concurrent with several workers, else single (a GPU) or cpu.
+        """
+        devices = []
+        for index, (lane, queue) in enumerate(
+            zip(self._lanes, self.admission.counts(), strict=False)
+        ):
+            status = lane.status()
+            if status is not None:
+                devices.append({**status, "index": index, "queue": queue})
+        alone = "single" if self._lanes[0].device.startswith("cuda") else "cpu"
+        mode = alone if self.is_local else "concurrent"
+        return {"generated_at": round(time.time(), 3), "mode": mode, "devices": devices}
+
+    def force(self, action: str, voice: str | None, timeout_s: float) -> dict[str, Any]:
+        """Offload or release a voice, or all models but the pinned ones, on every device."""
+        total = dict(NOTHING_MOVED)
+        for lane in self._lanes:
+            moved = lane.force(action, voice, timeout_s)
+            total = {key: total[key] + moved[key] for key in total}
+        return total
+
+    def set_pinned(self, voice: str, pinned: bool) -> None:
+        """Keep a voice on its devices once it is there, or no longer."""
+        for lane in self._lanes:
+            lane.set_pinned(voice, pinned)
+
+    def close(self) -> None:
+        """Let all models go."""
+        for lane in self._lanes:
+            lane.close(0.0)
