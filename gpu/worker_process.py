@@ -158,7 +158,8 @@ HOST: ContextVar[Host] = ContextVar("HOST")
 
 def open_host(connection: Connection, build: bytes) -> None:
     """Be the first thing that runs in the process; `build` is a pickled callable."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    for number in (signal.SIGINT, signal.SIGTERM):  # both may go to the whole group, and are
+        signal.signal(number, signal.SIG_IGN)  # the parent's affair: without it we end anyway
     host = Host(Channel(connection))
     HOST.set(host)
     host.open(build)

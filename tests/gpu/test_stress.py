@@ -14,7 +14,7 @@ from gpu.errors import LoadBackoff, LoadFailed
 from gpu.state import ModelSpec
 from tests.gpu.fakes import FakeModel, World, in_thread
 
-N_THREADS, N_ACQUIRES, N_MODELS = 32, 200, 8
+N_THREADS, N_ACQUIRES, N_MODELS = 50, 200, 20  # 10,000 acquires
 
 
 def fast_clock() -> float:
@@ -55,9 +55,9 @@ class CountingWorld(World):
 
 def test_many_threads_with_random_faults_lose_nothing_and_load_nothing_twice() -> None:
     world = CountingWorld()
-    manager = DeviceManager(DeviceEffects("dev"), fast_clock, budget_bytes=50)
+    manager = DeviceManager(DeviceEffects("dev"), fast_clock, budget_bytes=120)
     manager.start_reaper()
-    for n in range(N_MODELS):  # five of eight fit; some leave by timer, all by eviction
+    for n in range(N_MODELS):  # 12 of 20 fit; some leave by timer, all by eviction
         manager.register(
             world.spec(
                 f"m{n}",
@@ -101,12 +101,39 @@ def test_many_threads_with_random_faults_lose_nothing_and_load_nothing_twice() -
 def test_a_hot_acquire_and_release_take_microseconds() -> None:
     world = World()
     manager = DeviceManager(DeviceEffects("dev"))
-    manager.register(ModelSpec("a", "fake", world.spec("a").load))
-    seconds = []
-    for _ in range(5_000):
+    for n in range(N_MODELS):
+        manager.register(world.spec(f"m{n}"))
+        manager.acquire(f"m{n}").release()
+
+    def p99_s() -> float:
+        seconds = []
+        for n in range(2_000):
+            started = time.perf_counter()
+            with manager.acquire(f"m{n % N_MODELS}"):
+                pass
+            seconds.append(time.perf_counter() - started)
+        return sorted(seconds)[len(seconds) * 99 // 100]
+
+    # The best of several rounds: a busy machine adds whole time slices to some.
+    assert min(p99_s() for _ in range(5)) <= 50e-6
+
+
+def test_64_threads_get_hot_leases_in_microseconds_each() -> None:
+    world = World()
+    manager = DeviceManager(DeviceEffects("dev"))
+    manager.register(world.spec("a", concurrency=64))
+    manager.acquire("a").release()
+    n_pairs = 200
+
+    def work() -> None:
+        for _ in range(n_pairs):
+            with manager.acquire("a"):
+                pass
+
+    def once_s() -> float:
         started = time.perf_counter()
-        with manager.acquire("a"):
-            pass
-        seconds.append(time.perf_counter() - started)
-    # The median, because a busy machine adds whole time slices to the slowest.
-    assert sorted(seconds)[len(seconds) // 2] <= 50e-6
+        for thread in [in_thread(work) for _ in range(64)]:
+            thread.join(60)
+        return time.perf_counter() - started
+
+    assert min(once_s() for _ in range(3)) / (64 * n_pairs) <= 50e-6
