@@ -51,6 +51,7 @@ class DeviceConverter:
         waits = Waits()
         shared = Wish(token, Terms(task.request_id, task.is_batch), waits)
         own = Wish(token, Terms(task.request_id, task.is_batch, task.keep_alive_s), waits)
+        self.leases.set_pinned(task.entry.name, task.is_pinned)  # a new process has not heard of it
         content_model = self.engine.content(self.facts(task.entry.path, task.entry.identity))
         voice = self.engine.voice(
             task.entry.name, self.registry.content_hash(task.entry), task.entry.path

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gpu.errors import WorkerLost
 from gpu.worker import Worker
 from rvc_core.token import Token
 from server.admission import LaneFacts
@@ -180,8 +182,9 @@ class WorkerLane:
         return moved
 
     def set_pinned(self, voice: str, pinned: bool) -> None:
-        """Keep a voice on the device, or no longer."""
-        self._worker.call("set_pinned", voice=voice, pinned=pinned)
+        """Keep a voice on the device, or no longer; a dead worker hears of it with its next."""
+        with suppress(WorkerLost):
+            self._worker.call("set_pinned", voice=voice, pinned=pinned)
 
     def close(self, timeout_s: float) -> None:
         """End the process."""

@@ -52,6 +52,7 @@ class ConversionTask:
     f0_method: str | None
     is_batch: bool
     keep_alive_s: float | None
+    is_pinned: bool
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,7 @@ class Services:
             f0_method=self.engine.f0_method(request.options.f0_method) if uses_f0 else None,
             is_batch=request.priority is Priority.BATCH,
             keep_alive_s=request.keep_alive_s,
+            is_pinned=self.leases.is_pinned(entry.name),
         )
 
     def _force(self, action: str, voice: str | None, timeout_s: float) -> dict[str, Any]:
