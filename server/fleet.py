@@ -61,6 +61,12 @@ class Fleet:
         """Whether this process is the one that converts."""
         return len(self._lanes) == 1
 
+    @property
+    def device(self) -> str:
+        """The names of all devices that are meant to convert."""
+        meant = self._lanes if self.is_local else self._lanes[:-1]
+        return ", ".join(lane.device for lane in meant)
+
     def problems(self) -> list[str]:
         """What is wrong with which device."""
         return [problem for lane in self._lanes if (problem := lane.problem())]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
@@ -30,6 +32,16 @@ def configure_logging(level: str) -> None:
     logging.captureWarnings(True)
     for name, least in QUIET.items():
         logging.getLogger(name).setLevel(max(least, logging.getLogger().level))
+
+
+@contextmanager
+def logging_as(request_id: str) -> Iterator[None]:
+    """Mark the log lines of this thread with a request until the block ends."""
+    before = REQUEST_ID.set(request_id)
+    try:
+        yield
+    finally:
+        REQUEST_ID.reset(before)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from gpu.worker_process import TaskControl
 from rvc_core.token import Token
 from server.conversion import DeviceConverter, open_converter
-from server.logs import REQUEST_ID, configure_logging
+from server.logs import configure_logging, logging_as
 from server.records import ConversionTask, Converted
 from server.settings import Settings, prepare_worker
 
@@ -24,10 +24,10 @@ class ConversionServant:
 
     def run(self, task: ConversionTask, control: TaskControl) -> Converted:
         """Convert; the token follows the request's in the other process."""
-        REQUEST_ID.set(task.request_id)
         token = Token(control.timeout_s)
         control.on_cancel(token.cancel)
-        return self._converter.convert(task, token, control.report)
+        with logging_as(task.request_id):
+            return self._converter.convert(task, token, control.report)
 
     def status(self) -> dict[str, Any]:
         """What the other process shows of this one."""

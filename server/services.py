@@ -140,9 +140,12 @@ class Services:
     def warm_up(self) -> None:
         """Load what every conversion needs: the content encoders and the default F0 estimator.
 
-        Once that is done the server is ready; then it reads what makes first calls slow.
+        Once that is done the server is ready. What makes first calls slow is read before it where
+        workers do the loading meanwhile, and else after it.
         """
         try:
+            if not self._fleet.is_local:
+                self._read_ahead()
             self._fleet.warm_up()
         finally:
             self.warmed.set()
@@ -150,8 +153,8 @@ class Services:
             return
         for problem in self._fleet.problems():
             logger.error("A device is not ready: %s", problem)
-        self.voices()
         if self._fleet.is_local:
+            self._read_ahead()
             self.engine.warm_up()
 
     def ready(self) -> ReadyState:
@@ -165,6 +168,11 @@ class Services:
         if not self.registry.voices():
             notes.append(f"No voice is in {self.settings.voices_dir}.")
         return ReadyState(not against, (*against, *notes))
+
+    @property
+    def device(self) -> str:
+        """The device or devices that convert."""
+        return self._fleet.device
 
     def is_alive(self) -> bool:
         """Whether the loops that everything depends on still turn."""
@@ -190,6 +198,11 @@ class Services:
         self._local.close()
 
     # What the verbs are made of.
+
+    def _read_ahead(self) -> None:
+        from rvc_core import audio, content  # noqa: F401 - every request needs them
+
+        self.voices()
 
     def _prepare(self, request: ConvertRequest) -> ConversionTask:
         from rvc_core.audio import read_audio
