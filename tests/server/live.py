@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 
 from api_server import create_app
 from rvc_core.whisper import CONTENT_NAME
-from server.services import build_services
+from server.services import Services, build_services
 from server.settings import Settings
 from server.sockets import bind, url_of
 from server.waitress_server import ApiServer
@@ -37,15 +38,28 @@ def write_index(path: Path, width: int, n_vectors: int = 64) -> None:
     faiss.write_index(index, str(path))
 
 
+def live_services(models: Path, **settings: Any) -> Services:
+    """Services over `models`, on one CPU thread where `settings` say nothing else."""
+    usual = {"models_dir": models, "waitress_threads": 8, "torch_threads": 1, "device": "cpu"}
+    return build_services(Settings(**{**usual, **settings}))
+
+
 @contextmanager
-def serving(models: Path) -> Iterator[str]:
-    """The address of an API over `models`."""
-    settings = Settings(models_dir=models, waitress_threads=8, torch_threads=1, device="cpu")
-    services = build_services(settings)
+def running(services: Services) -> Iterator[str]:
+    """The address of an API over `services`, which are closed in the end."""
     bound = bind("127.0.0.1", 0, "API_PORT")
-    server = ApiServer(create_app(services), bound, settings)
+    server = ApiServer(create_app(services), bound, services.settings)
     server.start()
-    yield url_of(bound)
-    services.drain(0)
-    server.drain(5)
-    services.close()
+    try:
+        yield url_of(bound)
+    finally:
+        services.drain(0)
+        server.drain(5)
+        services.close()
+
+
+@contextmanager
+def serving(models: Path, **settings: Any) -> Iterator[str]:
+    """The address of an API over `models`."""
+    with running(live_services(models, **settings)) as url:
+        yield url
