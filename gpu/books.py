@@ -13,7 +13,15 @@ from gpu.entry import Entry, Waiter
 from gpu.errors import Draining, ModelNotFound
 from gpu.ledger import Ledger
 from gpu.plan import latch_at, offload_at, release_at
-from gpu.state import IN_TRANSIT, Limits, ModelSpec, ModelState, ModelView, Snapshot
+from gpu.state import (
+    IN_TRANSIT,
+    Counters,
+    Limits,
+    ModelSpec,
+    ModelState,
+    ModelView,
+    Snapshot,
+)
 
 JobAction = Literal["load", "offload", "release"]
 
@@ -36,6 +44,7 @@ class Books:
         self.ledger = ledger
         self.limits = limits
         self.outside_bytes = 0
+        self.totals = Counters()
         self.entries: dict[str, Entry] = {}
         self.retired: list[Entry] = []
         self.wanted: list[Entry] = []  # first come, first served
@@ -65,6 +74,12 @@ class Books:
         """Registered and replaced models."""
         return [*self.entries.values(), *self.retired]
 
+    def count(self, entry: Entry | None, **added: int) -> None:
+        """Add to the device's counters of those names, and to the model's if it was one's."""
+        self.totals = self.totals.plus(**added)
+        if entry is not None:
+            entry.counters = entry.counters.plus(**added)
+
     def view(self, entry: Entry) -> ModelView:
         """A picture of one entry now."""
         return entry.view(self.clock(), self.ledger.of(entry.key))
@@ -78,6 +93,7 @@ class Books:
             ledger_bytes=self.ledger.used_bytes,
             outside_bytes=self.outside_bytes,
             limits=self.limits,
+            totals=self.totals,
         )
 
     def is_crowded(self) -> bool:

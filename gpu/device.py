@@ -121,6 +121,8 @@ class DeviceManager:
 
     def make_room(self) -> int:
         """Free device memory for work that has just failed for want of it; return the bytes."""
+        with self._scheduler.gate:
+            self._books.count(None, out_of_memory=1)
         return self._moves.room.make()
 
     def on_memory_failure(self, drop_caches: Callable[[], None]) -> None:

@@ -31,7 +31,7 @@ class Endings:
             entry.model = model
         entry.need_bytes = n_bytes
         entry.source = "host" if restored else "disk"
-        entry.count(**{"restores" if restored else "loads": 1})
+        self._books.count(entry, **{"restores" if restored else "loads": 1})
         self._note_load_time(entry, restored)
         entry.idle_since = self._books.clock()
         if not self._books.ledger.set(entry.key, n_bytes):
@@ -49,7 +49,7 @@ class Endings:
         self._books.ledger.refund(entry.key)
         entry.latched_for = None
         entry.move_to(ModelState.OFFLOADED)
-        entry.count(offloads=1, evictions=int(job.reason == "evict"))
+        self._books.count(entry, offloads=1, evictions=int(job.reason == "evict"))
         self._grants.want(entry)
         self._scheduler.settle_after(entry)
 
@@ -59,7 +59,7 @@ class Endings:
         self._books.ledger.refund(entry.key)
         entry.latched_for = None
         entry.move_to(ModelState.UNLOADED)
-        entry.count(releases=1, leak_suspected=int(leaked))
+        self._books.count(entry, releases=1, leak_suspected=int(leaked))
         self._grants.want(entry)
         self._scheduler.settle_after(entry)
 
@@ -69,7 +69,7 @@ class Endings:
         self._books.ledger.refund(entry.key)
         entry.model = entry.latched_for = None
         entry.move_to(ModelState.FAILED)
-        entry.count(failures=1)
+        self._books.count(entry, failures=1)
         entry.failures_in_a_row += 1
         entry.backoff_until = now + backoff_s(entry.failures_in_a_row)
         entry.cause, entry.last_error = cause, f"{type(cause).__name__}: {cause}"

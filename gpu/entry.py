@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from dataclasses import replace
 
 from gpu.errors import GpuError, IllegalTransition
 from gpu.lease import Lease
@@ -92,11 +91,6 @@ class Entry:
         self.state = state
         self.epoch += 1
         self.committed = False
-
-    def count(self, **added: int) -> None:
-        """Add to the counters of those names."""
-        old = {name: getattr(self.counters, name) for name in added}
-        self.counters = replace(self.counters, **{k: old[k] + n for k, n in added.items()})
 
     @property
     def has_room(self) -> bool:

@@ -59,9 +59,9 @@ class Placed:
 
 
 def tensors_of(modules: Iterable[nn.Module]) -> list[Tensor]:
-    """Each parameter and buffer once; those of special kinds are left to the model's `to`."""
+    """All parameters and buffers but those of special kinds: they are left to the model's `to`."""
     every = chain.from_iterable(chain(m.parameters(), m.buffers()) for m in modules)
-    return [tensor for tensor in {id(t): t for t in every}.values() if _is_plain(tensor)]
+    return [tensor for tensor in every if _is_plain(tensor)]
 
 
 def _is_plain(tensor: Tensor) -> bool:

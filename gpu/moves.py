@@ -51,7 +51,7 @@ class Moves:
         if error is not None and is_out_of_memory(error):
             loaded.clear()
             with self._gate:
-                entry.count(out_of_memory=1)
+                self._books.count(entry, out_of_memory=1)
             self.room.make(entry.need_bytes)
             n_bytes, error = attempt(bring, f"Loading {spec.id} once more")
             if error is not None and is_out_of_memory(error):
@@ -101,6 +101,7 @@ class Moves:
     def _fail(self, job: Job, cause: BaseException) -> bool:
         with self._gate:
             self._endings.failed(job, cause)
+        attempt(lambda: self._effects.freed(0), f"Letting go of {job.entry.spec.id}")
         if not isinstance(cause, Exception):
             raise cause  # an interrupt was meant for the thread, not for the model
         return False

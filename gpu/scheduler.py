@@ -82,6 +82,8 @@ class Scheduler:
             entry.waiters.append(waiter)
             self._grants.want(entry)
             self._books.due_at(waiter.deadline)
+        if called_off:
+            self._grants.serve(entry)  # some may have come while it was latched
         if called_off or entry.wants_device:
             self.settle()
         return waiter
@@ -150,6 +152,7 @@ class Scheduler:
         self._release_retired()
         self._unlatch()
         self._plan_loads()
+        self._unlatch()  # a load that was refused, or began, needs its victims no longer
         self._release_surplus()
 
     def settle_after(self, entry: Entry) -> None:
@@ -220,7 +223,7 @@ class Scheduler:
             for lease in entry.leases:
                 if not lease.is_overdue and now - lease.granted_at > longest_s:
                     lease.is_overdue = True
-                    entry.count(overdue=1)
+                    self._books.count(entry, overdue=1)
                     self.gate.later(partial(_end_request, lease))
 
     def _take_back(self, returned: tuple[Entry, Lease]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -124,7 +124,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Counters:
-    """What happened to a model so far."""
+    """What happened so far, to a model or on a whole device."""
 
     loads: int = 0
     restores: int = 0
@@ -135,6 +135,10 @@ class Counters:
     leak_suspected: int = 0
     out_of_memory: int = 0
     overdue: int = 0
+
+    def plus(self, **added: int) -> Counters:
+        """The same with `added` on top, by name."""
+        return replace(self, **{name: getattr(self, name) + n for name, n in added.items()})
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,8 @@ class Limits:
 class Snapshot:
     """All models of one device at one moment; `budget_bytes` None = unlimited.
 
-    `outside_bytes` of the budget are held by other processes.
+    `outside_bytes` of the budget are held by other processes. `totals` count for models too that
+    were forgotten.
     """
 
     now: float
@@ -203,6 +208,7 @@ class Snapshot:
     ledger_bytes: int = 0
     outside_bytes: int = 0
     limits: Limits = Limits()
+    totals: Counters = Counters()
 
     @property
     def room_bytes(self) -> int | None:

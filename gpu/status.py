@@ -26,11 +26,15 @@ class CopyFacts:
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What is not in the books: the device's memory, how short it is, and copies to it."""
+    """What is not in the books: the device's memory, how short it is, and copies to it.
+
+    `heartbeat_age_s` is how long ago idle timers were last looked at.
+    """
 
     memory: DeviceMemory
     pressure: str
     copies: CopyFacts
+    heartbeat_age_s: float = 0.0
 
 
 def copy_facts(effects: Effects) -> CopyFacts:
@@ -66,7 +70,9 @@ def to_status(
         "reserved_unused_bytes": memory.reserved_unused_bytes,
         "context_bytes": memory.context_bytes,
         "pressure": facts.pressure,
+        "heartbeat_age_s": facts.heartbeat_age_s,
         "copy": {"h2d_gbps": facts.copies.upload_gbps},
+        "totals": asdict(snapshot.totals),
         "models": [_model(view, snapshot.now, wall) for view in snapshot.models],
     }
     return {

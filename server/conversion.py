@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.rvc import ConversionModels, RvcEngine
 from gpu.errors import GpuError
-from gpu.state import Terms
 from rvc_core.errors import CoreError
 from rvc_core.token import Token
 from server.devices import gpu_builder
@@ -49,8 +49,8 @@ class DeviceConverter:
         # Content encoder, then F0, then the voice: whoever has the voice waits for no more
         # models, so requests cannot wait for each other in a circle.
         waits = Waits()
-        shared = Wish(token, Terms(task.request_id, task.is_batch), waits)
-        own = Wish(token, Terms(task.request_id, task.is_batch, task.keep_alive_s), waits)
+        shared = Wish(task.request_id, waits, token, task.is_batch)
+        own = replace(shared, keep_alive_s=task.keep_alive_s)
         self.leases.set_pinned(task.entry.name, task.is_pinned)  # a new process has not heard of it
         content_model = self.engine.content(self.facts(task.entry.path, task.entry.identity))
         voice = self.engine.voice(
@@ -68,8 +68,7 @@ class DeviceConverter:
 
     def f0_curve(self, audio: Audio, method: str) -> NDArray[np.float64]:
         """The pitch of `audio` in Hz on a 10 ms grid, 0 where it is unvoiced."""
-        wish = Wish(None, Terms("f0_curve"), Waits())
-        with self.leases.shared(self.engine.f0(method), wish) as estimator:
+        with self.leases.shared(self.engine.f0(method), Wish("f0_curve", Waits())) as estimator:
             return self.engine.f0_curve(estimator, audio)
 
     def facts(self, path: Path, identity: object) -> VoiceFacts:
@@ -83,7 +82,7 @@ class DeviceConverter:
         """
         try:
             for model in self.engine.content_models():
-                with self.leases.shared(model, Wish(None, Terms("warm-up"), Waits())):
+                with self.leases.shared(model, Wish("warm-up", Waits())):
                     pass
             self.f0_curve(self.engine.silence(), self.engine.default_f0_method())
         except (ServerError, CoreError, GpuError) as error:
@@ -100,11 +99,11 @@ class DeviceConverter:
         return move(model_id, timeout_s).to_dict()
 
     def status(self) -> dict[str, Any] | None:
-        """The device and its models; None while it was never used."""
+        """The device, its models and this process's host memory; None while it was never used."""
         if not self.leases.is_open:
             return None
-        device: dict[str, Any] = self.leases.gpu.get_status()["devices"][0]
-        return device
+        status = self.leases.gpu.get_status()
+        return {**status["devices"][0], "host": status["host"]}
 
     def close(self) -> None:
         """Let all models go."""

@@ -9,6 +9,7 @@ from typing import Any
 from rvc_core.token import Token
 from server.admission import Admission
 from server.lanes import NOTHING_MOVED, Lane, OnProgress
+from server.metrics import Journey
 from server.placement import Priority
 from server.records import ConversionTask, Converted
 from server.settings import Settings
@@ -29,6 +30,7 @@ class Fleet:
             max_replicas=settings.max_replicas_per_model or None,
         )
         self._lanes = open_lanes(self.admission.replan)
+        self.admission.replan()  # it knows the lanes from now on, so the status shows them
 
     def convert(
         self,
@@ -36,15 +38,16 @@ class Fleet:
         token: Token,
         priority: Priority,
         on_progress: OnProgress | None,
-    ) -> tuple[Converted, float]:
-        """The conversion, and the seconds that it waited for a device."""
-        arrived = time.perf_counter()
+        journey: Journey,
+    ) -> Converted:
+        """Convert on the best device; `journey` is told of the wait for it."""
+        journey.join()
         with self.admission.place(token, task.entry.name, priority) as place:
-            waited_s = time.perf_counter() - arrived
+            journey.start()
             done = self._lanes[place.lane].convert(task, token, on_progress)
             if done.state_at_arrival != "ready":
                 place.note_load(done.load_s, restored=done.state_at_arrival == "offloaded")
-            return done, waited_s
+            return done
 
     def warm_up(self) -> None:
         """Have every device load what all conversions share."""
@@ -62,10 +65,10 @@ class Fleet:
         return len(self._lanes) == 1
 
     @property
-    def device(self) -> str:
+    def devices(self) -> list[str]:
         """The names of all devices that are meant to convert."""
         meant = self._lanes if self.is_local else self._lanes[:-1]
-        return ", ".join(lane.device for lane in meant)
+        return [lane.device for lane in meant]
 
     def problems(self) -> list[str]:
         """What is wrong with which device."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -154,7 +155,7 @@ class WorkerLane:
     ) -> Converted:
         """Convert in the worker; `WorkerLost` if it dies."""
         done: Converted = self._worker.run(task, token, on_progress)
-        return done
+        return replace(done, device=self._device)  # there every GPU is the only one, cuda:0
 
     def states(self) -> dict[str, str]:
         """State by voice name, as of the last second."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.rvc import LoadableModel
 from gpu.errors import GpuError
-from gpu.state import NEVER, ModelSpec, Terms
+from gpu.state import NEVER, ModelSpec
 from rvc_core.errors import CoreError
 from rvc_core.token import Token
 from server.errors import ServerError
@@ -42,11 +42,13 @@ class Waits:
 
 @dataclass(frozen=True)
 class Wish:
-    """On whose behalf a model is leased and on what terms, and what it has waited for so far."""
+    """On whose behalf a model is leased and on what terms; `waits` is added to."""
 
-    token: Token | None
-    terms: Terms
+    holder: str
     waits: Waits
+    token: Token | None = None
+    is_batch: bool = False
+    keep_alive_s: float | None = None
 
 
 class Leases:
@@ -165,7 +167,9 @@ class Leases:
                 if pinned:
                     self.gpu.set_pinned(spec.id, True)
         try:
-            lease = self.gpu.acquire(spec.id, wish.token, wish.terms)
+            lease = self.gpu.acquire(
+                spec.id, wish.token, wish.holder, wish.is_batch, wish.keep_alive_s
+            )
         except GpuError as error:
             raise cause_of(error) from None
         with lease as model:

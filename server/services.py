@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import CollectorRegistry
+
 from rvc_core.errors import Cancelled, CoreError
 from rvc_core.library import VoiceEntry
 from rvc_core.token import Token
@@ -16,7 +18,9 @@ from server.conversion import DeviceConverter
 from server.devices import list_devices
 from server.errors import Draining
 from server.fleet import Fleet, OpenLanes
+from server.gpu_metrics import FleetCollector
 from server.lanes import open_lanes, open_local
+from server.metrics import Journey, Metrics
 from server.placement import Priority
 from server.records import ConversionTask
 from server.records import ConvertRequest as ConvertRequest
@@ -45,7 +49,7 @@ class Services:
     """Converts, lists voices and knows how the server is; safe to call from any thread.
 
     `local` is the converter of this process: it serves pitch curves, and conversions where it is
-    one of the lanes.
+    one of the lanes. `metrics` are this instance's alone; without them it has its own registry.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Services:
         settings: Settings,
         local: DeviceConverter,
         open_lanes: OpenLanes,
+        metrics: Metrics | None = None,
     ) -> None:
         self.settings = settings
         self.leases = local.leases
@@ -62,6 +67,8 @@ class Services:
         self._local = local
         self._fleet = Fleet(settings, open_lanes)
         self._admission = self._fleet.admission
+        self.metrics = metrics or Metrics(CollectorRegistry())
+        self.metrics.registry.register(FleetCollector(self._fleet, self.registry.voices))
         local.leases.on_pressure = self._admission.set_pressure
 
     @property
@@ -76,31 +83,7 @@ class Services:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> ConvertResult:
         """Convert one recording; raise a typed error when it cannot be done or `token` ends."""
-        started = time.perf_counter()
-        try:
-            with self._admission.admit(token):
-                task = self._prepare(request)
-                done, waited_s = self._fleet.convert(task, token, request.priority, on_progress)
-        except Cancelled:
-            if self._admission.is_closed:
-                raise Draining("The server is shutting down.", retry_after_s=10) from None
-            raise
-        conversion = done.conversion
-        timings = {
-            **{stage: conversion.timings.get(stage, 0.0) for stage in STAGES},
-            "queue": waited_s + done.queue_s,
-            "load": done.load_s,
-            "total": time.perf_counter() - started,
-        }
-        return ConvertResult(
-            audio=conversion.audio,
-            voice=task.entry.name,
-            device=done.device,
-            state_at_arrival=done.state_at_arrival,
-            timings=timings,
-            source_f0=conversion.source_f0,
-            warnings=conversion.warnings,
-        )
+        return self.metrics.observe(partial(self._convert, request, token, on_progress))
 
     def f0_curve(self, audio: Audio) -> NDArray[np.float64]:
         """The pitch of `audio` in Hz on a 10 ms grid, 0 where it is unvoiced; for people to see."""
@@ -170,9 +153,9 @@ class Services:
         return ReadyState(not against, (*against, *notes))
 
     @property
-    def device(self) -> str:
-        """The device or devices that convert."""
-        return self._fleet.device
+    def devices(self) -> list[str]:
+        """The devices that convert."""
+        return self._fleet.devices
 
     def is_alive(self) -> bool:
         """Whether the loops that everything depends on still turn."""
@@ -198,6 +181,39 @@ class Services:
         self._local.close()
 
     # What the verbs are made of.
+
+    def _convert(
+        self,
+        request: ConvertRequest,
+        token: Token,
+        on_progress: Callable[[Progress], None] | None,
+        journey: Journey,
+    ) -> ConvertResult:
+        started = time.perf_counter()
+        try:
+            with self._admission.admit(token):
+                task = self._prepare(request)
+                done = self._fleet.convert(task, token, request.priority, on_progress, journey)
+        except Cancelled:
+            if self._admission.is_closed:
+                raise Draining("The server is shutting down.", retry_after_s=10) from None
+            raise
+        conversion = done.conversion
+        timings = {
+            **{stage: conversion.timings.get(stage, 0.0) for stage in STAGES},
+            "queue": journey.waited_s + done.queue_s,
+            "load": done.load_s,
+            "total": time.perf_counter() - started,
+        }
+        return ConvertResult(
+            audio=conversion.audio,
+            voice=task.entry.name,
+            device=done.device,
+            state_at_arrival=done.state_at_arrival,
+            timings=timings,
+            source_f0=conversion.source_f0,
+            warnings=conversion.warnings,
+        )
 
     def _read_ahead(self) -> None:
         from rvc_core import audio, content  # noqa: F401 - every request needs them
@@ -256,8 +272,8 @@ class Services:
         )
 
 
-def build_services(settings: Settings) -> Services:
+def build_services(settings: Settings, metrics: Metrics | None = None) -> Services:
     """Services over the real engine and the devices that the settings ask for."""
     devices = list_devices(settings)
     local = open_local(settings, devices)
-    return Services(settings, local, partial(open_lanes, settings, local, devices))
+    return Services(settings, local, partial(open_lanes, settings, local, devices), metrics)

@@ -25,7 +25,7 @@ from server.setting_specs import (
 ALIASES = {"PORT": "API_PORT", "MODEL_LRU_MAX": "MAX_VOICES", "MODEL_TTL": "GPU_IDLE_TIMEOUT"}
 READ_ELSEWHERE = frozenset({"GPU_COUNT", "GPU_ID", "GPU_LOCK_DIR"})  # by scripts and Docker
 PREFIXES = (
-    "API_", "CONCURRENT_", "DRAIN_", "GPU_", "HOST_CACHE", "MAX_AUDIO_", "MAX_QUEUE_",
+    "API_", "CONCURRENT_", "DRAIN_", "GPU_", "HOST_CACHE", "MAX_AUDIO_", "MAX_KEEP_", "MAX_QUEUE_",
     "MAX_REPLICAS", "MAX_REQUEST_", "MAX_UPLOAD_", "MAX_VOICES", "PIN_LIMIT", "RVC_",
     "TORCH_THREADS", "UI_", "VOICE_", "WAITRESS_",
 )  # fmt: skip
@@ -121,6 +121,9 @@ class Settings:
         600.0,
         "Idle time after which a voice leaves memory; 0 at once, -1 never.",
         seconds(0, 31_536_000, also=-1),
+    )
+    max_keep_alive: float = setting(
+        3600.0, "Longest keep_alive that a request may ask for.", seconds(0, 31_536_000)
     )
     max_upload_mb: int = setting(100, "Largest request body in MiB.", whole(1, 4096))
     max_audio_seconds: float = setting(1800.0, "Longest recording.", seconds(1, 86_400))

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, g, jsonify, request
 
 from rvc_core.token import Token
 from server.api.context import ApiContext
-from server.api.requests import ConvertCall, read_convert_call
+from server.api.requests import CallLimits, ConvertCall, read_convert_call
 from server.api.schemas import ConvertAnswer, Timings
 from server.records import ConvertResult
 
@@ -23,12 +23,12 @@ HEADER_SAFE = " !#$&'()*+,-./:;<=>?@[]^_`{|}~"
 def create_convert_routes(context: ApiContext) -> Blueprint:
     """The routes that convert."""
     routes = Blueprint("convert", __name__)
-    services = context.services
+    services, settings = context.services, context.services.settings
+    limits = CallLimits(settings.max_request_seconds, settings.max_keep_alive)
 
     @routes.post("/api/v1/convert")
     def convert() -> Response:
-        max_request_s = services.settings.max_request_seconds
-        call = read_convert_call(request, g.request_id, max_request_s)
+        call = read_convert_call(request, g.request_id, limits)
         token = Token(call.timeout_s)
         is_gone = request.environ.get("waitress.client_disconnected")
         with context.watcher.watch(is_gone, token):

@@ -25,6 +25,7 @@ UNSET: Json = {"example": ""}  # else the page's form begins with an invented va
 REQUEST_HEADERS = {
     "X-Request-Id": "Name of the request, up to 64 of A-Z a-z 0-9 . _ -; else one is made.",
     "X-Timeout-Ms": "As timeout_s, in milliseconds; it wins over timeout_s.",
+    "X-Priority": "interactive (the default) or batch, which stands behind it for half a minute.",
 }
 ANSWER_HEADERS = {
     "X-Audio-Sample-Rate": "Sample rate in Hz.",
@@ -140,6 +141,13 @@ def _fields() -> Json:
             "type": "number",
             "exclusiveMinimum": 0,
             "description": "Time allowed in seconds, waiting included; the server caps it.",
+            **UNSET,
+        },
+        "keep_alive": {
+            "type": "number",
+            "minimum": -1,
+            "description": "Seconds that the voice stays on its device after this conversion; "
+            "0: none, -1: as long as there is room. Unset: as the server is set.",
             **UNSET,
         },
     }

@@ -13,16 +13,21 @@ from typing import Any
 from flask import Request
 from werkzeug.datastructures import MultiDict
 
+from gpu.state import NEVER
 from rvc_core.errors import InvalidOption
 from rvc_core.options import OPTION_SPECS, ConversionOptions
 from server.errors import InvalidRequest, UnsupportedMediaType
+from server.placement import Priority
 from server.services import ConvertRequest
 
 AUDIO_FIELDS = ("audio", "audio_file", "file")
 VOICE_FIELDS = ("model", "voice")
 FORMATS = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
 OPTIONS = {spec.api: spec for spec in OPTION_SPECS}
-TEXT_FIELDS = (*VOICE_FIELDS, "index_path", "response_format", "timeout_s", *OPTIONS)
+TEXT_FIELDS = (
+    *(*VOICE_FIELDS, "index_path", "response_format", "timeout_s", "keep_alive"),
+    *OPTIONS,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,15 @@ class ConvertCall:
     timeout_s: float
 
 
-def read_convert_call(request: Request, request_id: str, max_request_s: float) -> ConvertCall:
+@dataclass(frozen=True)
+class CallLimits:
+    """The longest that a request may take, and that a voice may stay for it, in seconds."""
+
+    request_s: float
+    keep_alive_s: float
+
+
+def read_convert_call(request: Request, request_id: str, limits: CallLimits) -> ConvertCall:
     """Check everything but the audio itself; raise a typed error that names the field."""
     if request.args:
         name = next(iter(request.args))
@@ -50,10 +63,12 @@ def read_convert_call(request: Request, request_id: str, max_request_s: float) -
             options=ConversionOptions.from_api(options),
             request_id=request_id,
             index=_text("index_path", fields.get("index_path")),
+            priority=_priority(request),
+            keep_alive_s=_keep_alive(fields.get("keep_alive"), limits.keep_alive_s),
         ),
         audio_format=_audio_format(fields.get("response_format"), request),
         as_json=_wants_json(request),
-        timeout_s=_timeout(fields.get("timeout_s"), request, max_request_s),
+        timeout_s=_timeout(fields.get("timeout_s"), request, limits.request_s),
     )
 
 
@@ -157,3 +172,29 @@ def _timeout(given: Any, request: Request, max_request_s: float) -> float:
     if isinstance(text, bool) or not timeout_s > 0:  # NaN too
         raise InvalidOption(f"{name} is {text!r:.60}; it must be above 0.", param=name)
     return min(timeout_s, max_request_s)
+
+
+def _priority(request: Request) -> Priority:
+    given = request.headers.get("X-Priority", Priority.INTERACTIVE.value)
+    try:
+        return Priority(given.lower())
+    except ValueError:
+        allowed = " or ".join(priority.value for priority in Priority)
+        raise InvalidOption(
+            f"X-Priority is {given!r:.60}; allowed is {allowed}.", param="X-Priority"
+        ) from None
+
+
+def _keep_alive(given: Any, longest_s: float) -> float | None:
+    if given is None:
+        return None
+    try:
+        seconds = math.nan if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not (0 <= seconds <= longest_s or seconds == NEVER):
+        raise InvalidOption(
+            f"keep_alive is {given!r:.60}; it must be 0 to {longest_s:g} seconds, or -1.",
+            param="keep_alive",
+        )
+    return seconds

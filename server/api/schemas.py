@@ -106,7 +106,7 @@ class ServerInfo(BaseModel):
     name: str
     version: str
     engines: list[str]
-    device: str
+    devices: list[str] = Field(description="What conversions run on; each is used in parallel.")
     models: list[str]
     default_model: str | None
     content_encoders: list[str]

@@ -55,7 +55,7 @@ def _info(services: Services) -> ServerInfo:
         name=NAME,
         version=VERSION,
         engines=["rvc"],
-        device=services.device,
+        devices=services.devices,
         models=list(services.registry.voices()),
         default_model=services.default_voice(),
         content_encoders=list(engine.content_encoders()),
