@@ -152,7 +152,11 @@ def test_functions_are_short() -> None:
 
 
 def test_every_part_of_the_product_has_a_rank() -> None:
-    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests", "scripts"}
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {
+        "tests",
+        "scripts",
+        "benchmarks",
+    }
     modules = {path.stem for path in ROOT.glob("*.py")}
     assert folders | modules <= RANK.keys()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpu.entry import AGEING_S, Waiter
-from gpu.errors import InvalidSpec, WaitExpired
+from gpu.errors import InsufficientMemory, InvalidSpec, WaitExpired
 from gpu.plan import LATCH_AFTER_S
 from gpu.state import Limits, Terms
 from tests.gpu.fakes import Bench, FakeToken
@@ -95,6 +95,36 @@ def test_a_load_that_is_given_up_lets_newcomers_in_again() -> None:
     bench.manager.withdraw(waiting)
     assert late.lease is not None
     assert not bench.view("a").latched
+    end(first)
+
+
+def test_who_waits_for_a_latched_model_is_served_when_its_offload_is_called_off() -> None:
+    bench = Bench(budget_bytes=10, inline=False)
+    bench.register("a", "b", nbytes_estimate=10, concurrency=2)
+    first = bench.manager.request("a")
+    bench.jobs.run_all()
+    waiting = bench.manager.request("b")
+    bench.clock.advance(LATCH_AFTER_S)
+    bench.manager.run_due()
+    early = bench.manager.request("a")
+    end(first)  # "a" begins to leave
+    bench.manager.withdraw(waiting)
+    late = bench.manager.request("a")  # it stays after all
+    assert (early.lease is not None, late.lease is not None) == (True, True)
+    bench.jobs.run_all()
+    assert early.lease is not None
+    assert early.lease.model.use() == "a"
+
+
+def test_a_load_that_is_refused_lets_newcomers_in_again() -> None:
+    bench = two_for_one_place()
+    first, waiting = held(bench, "a"), bench.manager.request("b")
+    bench.clock.advance(LATCH_AFTER_S)
+    bench.manager.run_due()
+    late = bench.manager.request("a")
+    bench.manager.set_pinned("a", True)  # now "b" can never fit
+    assert isinstance(waiting.error, InsufficientMemory)
+    assert late.lease is not None
     end(first)
 
 

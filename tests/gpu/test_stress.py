@@ -11,7 +11,6 @@ from functools import partial
 from gpu.device import DeviceManager
 from gpu.effects import DeviceEffects
 from gpu.errors import LoadBackoff, LoadFailed
-from gpu.state import ModelSpec
 from tests.gpu.fakes import FakeModel, World, in_thread
 
 N_THREADS, N_ACQUIRES, N_MODELS = 50, 200, 20  # 10,000 acquires
