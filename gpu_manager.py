@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from gpu.device import NO_LIMITS, NO_TERMS, DeviceManager
+from gpu.device import NO_LIMITS, DeviceManager
 from gpu.effects import Effects, default_effects
 from gpu.force import ForceResult
 from gpu.lease import Lease
@@ -22,7 +22,6 @@ __all__ = [
     "Limits",
     "ModelSpec",
     "MultiModelGPUManager",
-    "Terms",
 ]
 
 
@@ -62,20 +61,33 @@ class GPUResourceManager:
         self._manager.unregister(model_id)
 
     def acquire(
-        self, model_id: str, token: RequestToken | None = None, terms: Terms = NO_TERMS
+        self,
+        model_id: str,
+        token: RequestToken | None = None,
+        holder: str = "",
+        batch: bool = False,
+        keep_alive_s: float | None = None,
     ) -> Lease:
         """Lease a model, loading it if need be: `with manager.acquire(id) as model`.
 
+        `batch` requests wait behind others for up to half a minute; `keep_alive_s` takes the
+        place of the model's timers after this lease (0 = leaves its device at once, -1 = stays
+        while there is room).
         Raises what `token.check()` raises, or a `GpuError`: `model_not_found`, `load_failed`,
         `load_backoff`, `insufficient_memory`, `insufficient_vram`, `draining`.
         """
-        return self._manager.acquire(model_id, token, terms)
+        return self._manager.acquire(model_id, token, Terms(holder, batch, keep_alive_s))
 
     def get_model(
-        self, model_id: str, token: RequestToken | None = None, terms: Terms = NO_TERMS
+        self,
+        model_id: str,
+        token: RequestToken | None = None,
+        holder: str = "",
+        batch: bool = False,
+        keep_alive_s: float | None = None,
     ) -> Lease:
         """The same as `acquire`: a lease, never the bare model."""
-        return self._manager.acquire(model_id, token, terms)
+        return self.acquire(model_id, token, holder, batch, keep_alive_s)
 
     def set_pinned(self, model_id: str, pinned: bool) -> None:
         """Keep a model from timers and evictions, or no longer."""
@@ -111,6 +123,7 @@ class GPUResourceManager:
             memory=self._watch.device or probe_device(self.device),
             pressure=self._watch.level.name.lower(),
             copies=copy_facts(self._effects),
+            heartbeat_age_s=self._manager.heartbeat_age_s(),
         )
         mode = "single" if self._is_gpu else "cpu"
         return to_status(self._manager.snapshot(), facts, mode, time.time())
@@ -141,11 +154,9 @@ class MultiModelGPUManager:
             ModelSpec(**{"engine": "custom", **options, "id": name, "load": load})
         )
 
-    def get_model(
-        self, name: str, token: RequestToken | None = None, terms: Terms = NO_TERMS
-    ) -> Lease:
+    def get_model(self, name: str, token: RequestToken | None = None, holder: str = "") -> Lease:
         """Lease a model."""
-        return self._manager.acquire(name, token, terms)
+        return self._manager.acquire(name, token, holder)
 
     def offload_all(self, timeout_s: float = 10.0) -> ForceResult:
         """Move all models that are not pinned to host memory."""

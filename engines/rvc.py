@@ -19,6 +19,7 @@ from rvc_core.token import Token
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from rvc_core.audio import Audio
     from rvc_core.content import ContentEncoder
@@ -65,6 +66,11 @@ class VoiceSession:
     def nbytes(self) -> int:
         """Bytes of the voice's weights."""
         return self.voice.nbytes
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What holds the voice's weights."""
+        return self.voice.modules
 
     def to(self, device: str) -> None:
         """Move the voice; the index stays in host memory."""

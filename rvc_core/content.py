@@ -62,6 +62,11 @@ class HubertEncoder:
         projection = module_bytes(self._final_proj) if self._final_proj else 0
         return module_bytes(self._network) + projection
 
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What holds the weights."""
+        return (self._network,) if self._final_proj is None else (self._network, self._final_proj)
+
     def to(self, device: str) -> None:
         """Move the weights."""
         self._network.to(device)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from rvc_core.checkpoint import VoiceFile, read_voice_file
 from rvc_core.errors import InvalidCheckpoint, InvalidOption
@@ -93,6 +94,11 @@ class Voice:
         """Bytes of the weights."""
         copies = [self.synthesizer] + ([self._fast] if self._fast is not None else [])
         return sum(module_bytes(network) for network in copies)
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What holds the weights."""
+        return (self.synthesizer,)
 
     @property
     def device(self) -> torch.device:

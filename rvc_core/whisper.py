@@ -111,6 +111,11 @@ class WhisperEncoder:
         tables = (self._positions, self._filters, self._window)
         return module_bytes(self._network) + sum(table.nbytes for table in tables)
 
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What holds the weights."""
+        return (self._network,)
+
     @torch.inference_mode()
     def encode(self, samples: torch.Tensor, content_dim: int) -> torch.Tensor:
         """Return features (frames, 768), one for each 20 ms begun, of (n,) samples at 16 kHz."""

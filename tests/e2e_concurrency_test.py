@@ -4,8 +4,8 @@
 
 All requests are made one by one first, then at once; the same request must give the same bytes.
 When each ran is told by its arrival here and by the times of its stages in Server-Timing. Exit
-code: 0 passed, 1 failed, 2 not shown. HOST, MODELS, CONCURRENCY, AUDIO (a file), API_KEY and
-DEVICES (how many the server uses; default 1) come from the environment.
+code: 0 passed, 1 failed, 2 not shown. HOST, MODELS, CONCURRENCY, AUDIO (a file) and API_KEY
+come from the environment.
 """
 
 from __future__ import annotations
@@ -61,8 +61,11 @@ def main(setup: Setup) -> bool:
     say_trial(f"{n} requests at once for {voices[0]}", one)
     several = try_out(client, [Job(voice) for voice in voices], recording)
     say_trial(f"{len(voices)} requests at once for different voices", several)
-    n_devices = max(setup.number("DEVICES", 1), len({a.device for a in one.together}))
-    verdicts = [judge_same(one, n_devices), judge_different(several), judge_bytes((one, several))]
+    verdicts = [
+        judge_same(one, len(client.devices())),
+        judge_different(several),
+        judge_bytes((one, several)),
+    ]
     return all(verdicts)
 
 
@@ -108,8 +111,6 @@ def judge_same(trial: Trial, n_devices: int) -> bool:
     excess_s, allowed_s = crowded_s(trial.spans, n_devices), SERIAL_SHARE * trial.shortest_s
     if n_devices > 1:
         say(f"The server has {n_devices} devices; the same voice may run on each of them.")
-    elif excess_s > allowed_s:
-        say("If the server uses several devices, set DEVICES to how many: it names no number.")
     most = "one" if n_devices == 1 else str(n_devices)
     return say_verdict(
         excess_s <= allowed_s,

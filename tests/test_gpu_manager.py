@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
+from gpu.device import NO_LIMITS
 from gpu.errors import LoadFailed
-from gpu_manager import GPUResourceManager, MultiModelGPUManager
+from gpu_manager import GPUResourceManager, Limits, MultiModelGPUManager
 from tests.gpu.fakes import FakeClock, World
 
 
 class Fixture:
     """A façade on a fake clock, on the CPU."""
 
-    def __init__(self, budget_bytes: int | None = None) -> None:
+    def __init__(self, budget_bytes: int | None = None, limits: Limits = NO_LIMITS) -> None:
         self.world, self.clock = World(), FakeClock()
         self.manager = GPUResourceManager(
-            "cpu", clock=self.clock, budget_bytes=budget_bytes, reaper=False
+            "cpu", clock=self.clock, budget_bytes=budget_bytes, limits=limits, reaper=False
         )
 
     def model(self, model_id: str) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def test_the_status_says_what_happened_and_what_will(facade: Fixture) -> None:
         "id": "a",
         "engine": "fake",
         "state": "ready",
+        "source": "disk",
         "epoch": 2,
         "leases": 0,
         "waiting": 0,
@@ -84,6 +86,7 @@ def test_the_status_says_what_happened_and_what_will(facade: Fixture) -> None:
         "pinned": False,
         "draining": False,
         "retired": False,
+        "latched": False,
         "bytes": 10,
         "device_bytes": 10,
         "last_used": pytest.approx(now - 10, abs=10),
@@ -96,6 +99,8 @@ def test_the_status_says_what_happened_and_what_will(facade: Fixture) -> None:
         "evictions": 0,
         "failures": 0,
         "leak_suspected": 0,
+        "out_of_memory": 0,
+        "overdue": 0,
         "last_load_s": 0.0,
         "last_restore_s": None,
         "last_error": None,
@@ -112,14 +117,33 @@ def test_the_status_describes_the_device_and_its_budget() -> None:
     (device,) = status["devices"]
     del device["models"]
     assert status["mode"] == "cpu"
+    assert device.pop("totals")["loads"] == 1
+    unknown = ("uuid", "total_bytes", "driver_free_bytes", "external_bytes", "context_bytes")
     assert device == {
         "index": 0,
         "name": "cpu",
-        "total_bytes": None,
-        "driver_free_bytes": None,
         "budget_bytes": 100,
         "ledger_bytes": 10,
+        "reserved_unused_bytes": None,
+        "pressure": "none",
+        "copy": {"h2d_gbps": None},
+        "heartbeat_age_s": 0.0,
+        **dict.fromkeys(unknown),
     }
+
+
+def test_the_status_describes_the_host_and_the_bounds_in_force() -> None:
+    facade = Fixture(limits=Limits(host_bytes=50, counted_models=3, lease_s=60.0))
+    facade.manager.register(facade.world.spec("a"))
+    with facade.manager.acquire("a"):
+        pass
+    facade.manager.force_offload()
+    status = facade.manager.get_status()
+    host = status["host"]
+    assert (host["cache_bytes"], host["cache_limit"]) == (10, 50)
+    assert (host["pinned_bytes"], host["pinned_limit"]) == (0, 0)
+    assert host["rss_bytes"] > 1_000_000
+    assert status["config"] == {"max_counted_models": 3, "max_lease_s": 60.0}
 
 
 def test_the_status_names_the_last_error_and_the_end_of_its_backoff(facade: Fixture) -> None:

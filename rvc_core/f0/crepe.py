@@ -50,6 +50,11 @@ class Crepe:
         """Bytes of the weights."""
         return module_bytes(self._network)
 
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What holds the weights."""
+        return (self._network,)
+
     def to(self, device: str) -> None:
         """Move the weights to `device`."""
         self._network.to(device)

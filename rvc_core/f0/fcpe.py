@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from rvc_core.errors import InvalidWeights
@@ -74,6 +74,11 @@ class FCPE:
     def nbytes(self) -> int:
         """Bytes of the weights."""
         return module_bytes(self._network)
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What holds the weights."""
+        return (self._network,)
 
     def to(self, device: str) -> None:
         """Move the weights to `device`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from rvc_core.errors import InvalidCheckpoint, InvalidWeights, MissingWeights
@@ -45,6 +45,11 @@ class RMVPE:
     def nbytes(self) -> int:
         """Bytes of the weights."""
         return module_bytes(self._network)
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What holds the weights."""
+        return (self._network,)
 
     def to(self, device: str) -> None:
         """Move the weights to `device`."""

@@ -95,6 +95,11 @@ class Client:
         (listed,) = self._get("/api/v1/models", "models")
         return [voice["id"] for voice in listed if not voice.get("error")]
 
+    def devices(self) -> list[str]:
+        """What the server converts on."""
+        (listed,) = self._get("/info", "devices")
+        return list(listed)
+
     def convert(self, job: Job, recording: bytes) -> Answer:
         """Convert, measuring; raise `Failed`."""
         fields = {"model": job.voice, "seed": job.seed, "timeout_s": REQUEST_S}

@@ -30,7 +30,7 @@ from tests.server.live import live_services, running, serving
 
 TESTS = Path(__file__).parents[1]
 CACHE, CONCURRENCY = "e2e_cache_abc_test.py", "e2e_concurrency_test.py"
-UNSET = dict.fromkeys(("MODELS", "AUDIO", "REPEATS", "CONCURRENCY", "DEVICES", "API_KEY"), "")
+UNSET = dict.fromkeys(("MODELS", "AUDIO", "REPEATS", "CONCURRENCY", "API_KEY"), "")
 VOICES = ("a", "b", "c")
 KEY = "open-sesame"
 # Timers must not move models in between, however slow the machine is.

@@ -166,6 +166,7 @@ def test_status_shows_every_device_with_worker_queue_and_models(
     crew.convert(recording)
     status = crew.services.gpu_status()
     assert status["mode"] == "concurrent"
+    assert crew.services.devices == ["cpu", "cpu"]
     first, second = status["devices"]
     assert (first["index"], second["index"]) == (0, 1)
     assert first["worker"]["pid"] == 123
@@ -209,3 +210,11 @@ def test_a_pin_outlives_the_worker_that_knew_of_it(crew: Crew, recording: bytes)
 def test_unknown_calls_are_refused(crew: Crew) -> None:
     with pytest.raises(ValueError, match="no call shutdown"):
         crew.workers[0].servant.call("shutdown", {})
+
+
+def test_keep_alive_reaches_the_manager(crew: Crew, recording: bytes) -> None:
+    request = ConvertRequest(recording, "anna", ConversionOptions(), "test", keep_alive_s=0)
+    crew.services.convert(request, Token())
+    gpu = crew.workers[0].servant._converter.leases.gpu
+    assert gpu.run_due() == 1
+    assert crew.workers[0].servant.status()["voices"] == {"anna": "offloaded"}

@@ -10,15 +10,16 @@ import pytest
 from flask import Flask, request
 
 from rvc_core.errors import CoreError
-from server.api.requests import ConvertCall, read_convert_call
+from server.api.requests import CallLimits, ConvertCall, read_convert_call
 from server.errors import ServerError
+from server.placement import Priority
 
 MAX_S = 600.0
 
 
 def read(**more: Any) -> ConvertCall:
     with Flask(__name__).test_request_context("/", method="POST", **more):
-        return read_convert_call(request, "id", MAX_S)
+        return read_convert_call(request, "id", CallLimits(MAX_S, 60.0))
 
 
 def read_form(fields: dict[str, Any] | None = None, **more: Any) -> ConvertCall:
@@ -102,6 +103,31 @@ def test_the_time_allowed(
 
 
 @pytest.mark.parametrize(
+    ("given", "seconds"), [(None, None), ("0", 0.0), ("-1", -1.0), ("59.5", 59.5)]
+)
+def test_how_long_the_voice_stays(given: str | None, seconds: float | None) -> None:
+    fields = {} if given is None else {"keep_alive": given}
+    assert read_form(fields).request.keep_alive_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "priority"),
+    [
+        ({}, Priority.INTERACTIVE),
+        ({"X-Priority": "interactive"}, Priority.INTERACTIVE),
+        ({"X-Priority": "Batch"}, Priority.BATCH),
+    ],
+)
+def test_who_goes_first(headers: dict[str, str], priority: Priority) -> None:
+    assert read_form({}, headers=headers).request.priority is priority
+
+
+def test_another_priority_is_refused() -> None:
+    error = refusal_of(lambda: read_form({}, headers={"X-Priority": "urgent"}))
+    assert (error.param, "interactive or batch" in error.message) == ("X-Priority", True)
+
+
+@pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"f0_up": "3"}, "f0_up"),
@@ -113,6 +139,10 @@ def test_the_time_allowed(
         ({"timeout_s": "0"}, "timeout_s"),
         ({"timeout_s": "nan"}, "timeout_s"),
         ({"timeout_s": "soon"}, "timeout_s"),
+        ({"keep_alive": "-2"}, "keep_alive"),
+        ({"keep_alive": "60.1"}, "keep_alive"),
+        ({"keep_alive": "nan"}, "keep_alive"),
+        ({"keep_alive": "ever"}, "keep_alive"),
         ({"audio_base64": ENCODED}, "audio_base64"),
         ({"file": "text"}, "file"),
         ({"file": (io.BytesIO(b"second"), "b.wav")}, "audio"),
