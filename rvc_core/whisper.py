@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional
 
 from rvc_core.errors import ContentEncoderMismatch, InvalidWeights
-from rvc_core.weights import load_strictly, module_bytes, read_safetensors
+from rvc_core.network_model import NetworkModel
+from rvc_core.weights import load_strictly, read_safetensors
 
 CONTENT_NAME = "whisper-tiny.en:2+4"
 CONTENT_DIM = 768
@@ -85,36 +86,18 @@ class _Network(nn.Module):
         return tapped, self.norm(x)
 
 
-class WhisperEncoder:
+class WhisperEncoder(NetworkModel[_Network]):
     """A content encoder; any number of threads may call `encode` at once."""
 
     name = CONTENT_NAME
     content_dim = CONTENT_DIM
+    TABLES = ("_positions", "_filters", "_window")
 
     def __init__(self, network: _Network, device: str = "cpu") -> None:
-        self._network = network.eval()
         self._positions = _sinusoids(_MAX_FRAMES)
         self._filters = _mel_filters()
         self._window = torch.hann_window(_N_FFT)
-        self.to(device)
-
-    def to(self, device: str) -> None:
-        """Move everything to `device`; not while `encode` runs."""
-        self._network.to(device)
-        self._positions = self._positions.to(device)
-        self._filters = self._filters.to(device)
-        self._window = self._window.to(device)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the encoder occupies on its device."""
-        tables = (self._positions, self._filters, self._window)
-        return module_bytes(self._network) + sum(table.nbytes for table in tables)
-
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """What holds the weights."""
-        return (self._network,)
+        super().__init__(network, device)
 
     @torch.inference_mode()
     def encode(self, samples: torch.Tensor, content_dim: int) -> torch.Tensor:

@@ -52,6 +52,7 @@ class DeviceConverter:
         shared = Wish(task.request_id, waits, token, task.is_batch)
         own = replace(shared, keep_alive_s=task.keep_alive_s)
         self.leases.set_pinned(task.entry.name, task.is_pinned)  # a new process has not heard of it
+        self.leases.forget_all_but(self.registry.voices())
         content_model = self.engine.content(self.facts(task.entry.path, task.entry.identity))
         voice = self.engine.voice(
             task.entry.name, self.registry.content_hash(task.entry), task.entry.path

@@ -24,8 +24,9 @@ from rvc_core.f0.frames import (
     require,
     to_tensor,
 )
+from rvc_core.network_model import NetworkModel
 from rvc_core.pitch import F0_MAX_HZ, F0_MIN_HZ
-from rvc_core.weights import load_strictly, module_bytes, read_torch_file, without_weights
+from rvc_core.weights import load_strictly, read_torch_file, without_weights
 
 PERIODICITY_THRESHOLD = 0.1
 _WINDOW = 1024
@@ -34,30 +35,18 @@ _QUIET = 1e-4  # standard deviation: below -80 dBFS the network hears pitches in
 _MAX_STEP = 11  # bins from one frame to the next: 220 cents
 
 
-class Crepe:
+class Crepe(NetworkModel[nn.Module]):
     """One CREPE network; safe to use from several threads at once."""
 
     extra_frames = 1
 
     def __init__(self, name: str, network: nn.Module, device: str = "cpu") -> None:
         self.name = name
-        self._network = network.eval()
-        self._device = device
-        self.to(device)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weights."""
-        return module_bytes(self._network)
-
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """What holds the weights."""
-        return (self._network,)
+        super().__init__(network, device)
 
     def to(self, device: str) -> None:
         """Move the weights to `device`."""
-        self._network.to(device)
+        super().to(device)
         self._device = device
 
     def estimate(self, samples: NDArray[np.floating], n_frames: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from rvc_core.errors import InvalidWeights
@@ -27,11 +27,11 @@ from rvc_core.f0.frames import (
     to_tensor,
 )
 from rvc_core.mel import mel_bank
+from rvc_core.network_model import NetworkModel
 from rvc_core.nn.fcpe import N_MELS, FCPENetwork
 from rvc_core.weights import (
     fold_weight_norm,
     load_strictly,
-    module_bytes,
     read_torch_file,
     without_weights,
 )
@@ -57,34 +57,18 @@ _TRAINING_ONLY = "gaussian_blurred_cent_mask"
 _ATTENTION_NORM = re.compile(r"net\.encoder_layers\.\d+\.norm\.")  # of attention left out
 
 
-class FCPE:
+class FCPE(NetworkModel[FCPENetwork]):
     """The network with its front end; safe to use from several threads at once."""
 
     name = "fcpe"
     extra_frames = 1
+    TABLES = ("_mel_bank", "_window")
 
     def __init__(self, network: FCPENetwork, device: str = "cpu") -> None:
-        self._network = network.eval()
         bank = mel_bank("slaney", N_MELS, FFT_LENGTH, SAMPLE_RATE, _LOW_HZ, _HIGH_HZ)
         self._mel_bank = torch.from_numpy(bank)  # (128, 513)
         self._window = torch.hann_window(FFT_LENGTH)
-        self.to(device)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weights."""
-        return module_bytes(self._network)
-
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """What holds the weights."""
-        return (self._network,)
-
-    def to(self, device: str) -> None:
-        """Move the weights to `device`."""
-        self._network.to(device)
-        self._mel_bank = self._mel_bank.to(device)
-        self._window = self._window.to(device)
+        super().__init__(network, device)
 
     @torch.inference_mode()
     def estimate(self, samples: NDArray[np.floating], n_frames: int) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from rvc_core.errors import InvalidCheckpoint, InvalidWeights, MissingWeights
@@ -20,42 +20,27 @@ from rvc_core.f0.frames import (
     to_tensor,
 )
 from rvc_core.mel import mel_bank
+from rvc_core.network_model import NetworkModel
 from rvc_core.nn.rmvpe import FRAMES_MULTIPLE, N_MELS, RMVPENetwork
-from rvc_core.weights import load_strictly, module_bytes, read_torch_file, without_weights
+from rvc_core.weights import load_strictly, read_torch_file, without_weights
 
 VOICING_THRESHOLD = 0.03
 _LOW_HZ, _HIGH_HZ = 30.0, 8000.0
 _MEL_FLOOR = 1e-5
 
 
-class RMVPE:
+class RMVPE(NetworkModel[RMVPENetwork]):
     """The network with its front end; safe to use from several threads at once."""
 
     name = "rmvpe"
     extra_frames = 1
+    TABLES = ("_mel_bank", "_window")
 
     def __init__(self, network: RMVPENetwork, device: str = "cpu") -> None:
-        self._network = network.eval()
         bank = mel_bank("htk", N_MELS, FFT_LENGTH, SAMPLE_RATE, _LOW_HZ, _HIGH_HZ)
         self._mel_bank = torch.from_numpy(bank)  # (128, 513)
         self._window = torch.hann_window(FFT_LENGTH)
-        self.to(device)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weights."""
-        return module_bytes(self._network)
-
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """What holds the weights."""
-        return (self._network,)
-
-    def to(self, device: str) -> None:
-        """Move the weights to `device`."""
-        self._network.to(device)
-        self._mel_bank = self._mel_bank.to(device)
-        self._window = self._window.to(device)
+        super().__init__(network, device)
 
     def estimate(self, samples: NDArray[np.floating], n_frames: int) -> NDArray[np.float64]:
         """F0 in Hz of 16 kHz `samples`, shape (n_frames,), 0 = unvoiced."""

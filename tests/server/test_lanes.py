@@ -207,6 +207,16 @@ def test_a_pin_outlives_the_worker_that_knew_of_it(crew: Crew, recording: bytes)
     assert not crew.services.voices()[0].pinned
 
 
+def test_a_worker_lets_go_of_a_voice_whose_file_is_gone(
+    crew: Crew, recording: bytes, fake_models: Path
+) -> None:
+    crew.workers[1].turn("restarting")
+    crew.convert(recording, "bert")
+    (fake_models / "voices" / "bert.pth").unlink()
+    crew.convert(recording, "anna")
+    assert crew.workers[0].servant.status()["voices"] == {"anna": "ready"}
+
+
 def test_unknown_calls_are_refused(crew: Crew) -> None:
     with pytest.raises(ValueError, match="no call shutdown"):
         crew.workers[0].servant.call("shutdown", {})
