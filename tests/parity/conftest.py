@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import torch
 
 from tests.parity import recipe
 from tests.parity.clips import make_clip, write_clip
@@ -60,3 +63,12 @@ def parity_files(tmp_path_factory: pytest.TempPathFactory) -> ParityFiles:
     for name, expected in cases["clips"].items():
         assert write_clip(files.clip(name), *make_clip(name)) == expected
     return files
+
+
+@pytest.fixture(autouse=True)
+def all_cores() -> Iterator[None]:
+    """The long cases take minutes on one core; their results do not depend on the number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    yield
+    torch.set_num_threads(before)
