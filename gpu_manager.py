@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from gpu.device import NO_LIMITS, DeviceManager
 from gpu.effects import Effects, default_effects
 from gpu.force import ForceResult
 from gpu.lease import Lease
+from gpu.peak import run_and_measure
 from gpu.probe import probe_device
 from gpu.state import Limits, Model, ModelSpec, RequestToken, Terms
 from gpu.status import DeviceFacts, copy_facts, to_status
 from gpu.watch import sampler
+
+T = TypeVar("T")
 
 __all__ = [
     "ForceResult",
@@ -93,9 +96,19 @@ class GPUResourceManager:
         """Keep a model from timers and evictions, or no longer."""
         self._manager.set_pinned(model_id, pinned)
 
-    def make_room(self) -> int:
-        """Offload idle models as work has run out of memory; return the bytes freed."""
-        return self._manager.make_room()
+    def work_with(self, model_id: str, work: Callable[[], T]) -> T:
+        """Do `work` with a leased model and remember how much memory it took beside it."""
+        result, peak = run_and_measure(self.device, work)
+        if peak is not None:
+            self._manager.note_peak(model_id, peak)
+        return result
+
+    def make_room(self, model_id: str | None = None) -> int:
+        """Offload idle models as work with a model has run out of memory; return the bytes freed.
+
+        As much as such work is known to take and a fifth more; if that is not known, all of them.
+        """
+        return self._manager.make_room(model_id)
 
     def on_pressure(self, tell: Callable[[str], None]) -> None:
         """Have `tell` called with each new level of memory pressure: none, soft, hard, critical."""

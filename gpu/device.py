@@ -119,11 +119,23 @@ class DeviceManager:
         assert waiter.lease is not None
         return waiter.lease
 
-    def make_room(self) -> int:
-        """Free device memory for work that has just failed for want of it; return the bytes."""
+    def note_peak(self, model_id: str, n_bytes: int) -> None:
+        """Work with a model took `n_bytes` beside it."""
+        with self._scheduler.gate:
+            entry = self._books.entries.get(model_id)
+            if entry is not None:
+                entry.peaks.append(n_bytes)
+
+    def make_room(self, model_id: str | None = None) -> int:
+        """Free device memory for work that has just failed for want of it; return the bytes.
+
+        As much as work with that model is known to take, or else all that is idle.
+        """
         with self._scheduler.gate:
             self._books.count(None, out_of_memory=1)
-        return self._moves.room.make()
+            entry = None if model_id is None else self._books.entries.get(model_id)
+            peak = None if entry is None else max(entry.peaks, default=None)
+        return self._moves.room.make(peak)
 
     def on_memory_failure(self, drop_caches: Callable[[], None]) -> None:
         """Have `drop_caches` called first when the device is out of memory."""

@@ -21,6 +21,7 @@ from gpu.state import (
     Terms,
 )
 
+N_PEAKS = 50
 AGEING_S = 30.0  # a batch request that has waited this long counts as any other
 
 
@@ -71,6 +72,7 @@ class Entry:
         self.latched_for: Entry | None = None  # the load that waits for this model's bytes
         self.wanted_since: float | None = None
         self.load_started = 0.0
+        self.peaks: deque[int] = deque(maxlen=N_PEAKS)  # bytes that work took beside the model
         self.source: str | None = None  # of the last load: disk or host
         self.idle_since = 0.0
         self.last_used: float | None = None
@@ -162,6 +164,7 @@ class Entry:
             backoff_until=self.backoff_until,
             last_load_s=self.last_load_s,
             last_restore_s=self.last_restore_s,
+            peak_bytes=max(self.peaks, default=None),
             source=self.source,
             last_error=self.last_error,
             holders=tuple(Holder(lease.holder, now - lease.granted_at) for lease in self.leases),

@@ -146,7 +146,8 @@ class ModelView:
     """One model at one moment; times are readings of the manager's clock, None = does not apply.
 
     `key` tells models apart that share an id: a replaced model lives on until its leases end.
-    `need_bytes` is what it takes on the device, `device_bytes` what it is charged there now.
+    `need_bytes` is what it takes on the device, `device_bytes` what it is charged there now,
+    `peak_bytes` the most that work with it took beside, of the last 50 times.
     `latched` models take no new leases, as a load has waited too long for their bytes;
     `wanted_since` is when a load of this model began to wait.
     """
@@ -172,6 +173,7 @@ class ModelView:
     offload_after_s: float = NEVER
     release_after_s: float = NEVER
     backoff_until: float | None = None
+    peak_bytes: int | None = None
     last_load_s: float | None = None
     last_restore_s: float | None = None
     source: str | None = None

@@ -71,7 +71,8 @@ def to_status(
         "context_bytes": memory.context_bytes,
         "pressure": facts.pressure,
         "heartbeat_age_s": facts.heartbeat_age_s,
-        "copy": {"h2d_gbps": facts.copies.upload_gbps},
+        # Nothing is copied back: an offload drops the device's copy.
+        "copy": {"h2d_gbps": facts.copies.upload_gbps, "d2h_gbps": None},
         "totals": asdict(snapshot.totals),
         "models": [_model(view, snapshot.now, wall) for view in snapshot.models],
     }
@@ -122,6 +123,7 @@ def _model(
         "latched": view.latched,
         "bytes": view.need_bytes,
         "device_bytes": view.device_bytes,
+        "peak_activation_bytes": view.peak_bytes,
         "last_used": wall(view.last_used),
         "offload_at": wall(offload_at(view)),
         "release_at": wall(release_at(view)),

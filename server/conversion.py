@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +64,11 @@ class DeviceConverter:
             f0_model = self.engine.f0(task.f0_method) if task.f0_method else None
             f0 = hold(self.leases.shared(f0_model, shared)) if f0_model else None
             session = hold(self.leases.voice(task.entry.name, voice, own))
-            models = ConversionModels(session, content, f0, task.index, self.leases.gpu.make_room)
-            done = self.engine.convert(models, task.audio, task.options, token, on_progress)
+            gpu = self.leases.gpu
+            make_room = partial(gpu.make_room, voice.id)
+            models = ConversionModels(session, content, f0, task.index, make_room)
+            convert = partial(self.engine.convert, models, task.audio, task.options, token)
+            done = gpu.work_with(voice.id, partial(convert, on_progress))
         return Converted(done, self.leases.device, waits.state, waits.queue_s, waits.load_s)
 
     def f0_curve(self, audio: Audio, method: str) -> NDArray[np.float64]:

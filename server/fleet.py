@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rvc_core.token import Token
@@ -95,10 +96,15 @@ class Fleet:
         ):
             status = lane.status()
             if status is not None:
-                devices.append({**status, "index": index, "queue": queue})
+                devices.append({"worker": None, **status, "index": index, "queue": queue})
         alone = "single" if self._lanes[0].device.startswith("cuda") else "cpu"
         mode = alone if self.is_local else "concurrent"
-        return {"generated_at": round(time.time(), 3), "mode": mode, "devices": devices}
+        return {
+            "generated_at": round(time.time(), 3),
+            "mode": mode,
+            "devices": devices,
+            "waiting": [asdict(waiting) for waiting in self.admission.waiting()],
+        }
 
     def force(self, action: str, voice: str | None, timeout_s: float) -> dict[str, Any]:
         """Offload or release a voice, or all models but the pinned ones, on every device."""

@@ -89,6 +89,7 @@ def test_the_status_says_what_happened_and_what_will(facade: Fixture) -> None:
         "latched": False,
         "bytes": 10,
         "device_bytes": 10,
+        "peak_activation_bytes": None,
         "last_used": pytest.approx(now - 10, abs=10),
         "offload_at": pytest.approx(now + 50, abs=10),
         "release_at": pytest.approx(now + 590, abs=10),
@@ -126,7 +127,7 @@ def test_the_status_describes_the_device_and_its_budget() -> None:
         "ledger_bytes": 10,
         "reserved_unused_bytes": None,
         "pressure": "none",
-        "copy": {"h2d_gbps": None},
+        "copy": {"h2d_gbps": None, "d2h_gbps": None},
         "heartbeat_age_s": 0.0,
         **dict.fromkeys(unknown),
     }

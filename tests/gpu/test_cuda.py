@@ -17,6 +17,7 @@ from benchmarks.gpu import GB, Dummy, Rig, main, measure_copies, measure_moves, 
 from gpu.copier import host_buffer
 from gpu.effects import DeviceEffects, default_effects
 from gpu.oom import is_out_of_memory
+from gpu.peak import run_and_measure
 from gpu.pinning import CudaPinning
 from gpu.probe import probe_device
 from gpu.state import Model, ModelSpec
@@ -176,6 +177,15 @@ def test_a_full_card_is_recognised(cuda: str) -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50, dtype=torch.uint8, device=cuda)
     assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.gpu
+def test_what_work_takes_beside_its_models_is_measured(cuda: str) -> None:
+    kept = torch.zeros(MB, device=cuda)
+    result, peak = run_and_measure(cuda, lambda: (kept + torch.ones(MB, device=cuda)).sum().item())
+    assert result == MB
+    assert peak is not None
+    assert 4 * MB <= peak <= 20 * MB
 
 
 @pytest.mark.gpu

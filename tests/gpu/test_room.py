@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpu.errors import DeviceFull, LoadFailed
+from gpu.peak import run_and_measure
 from tests.gpu.fakes import Bench
 
 
@@ -80,3 +81,32 @@ def test_running_work_can_ask_for_room_too() -> None:
     assert bench.manager.make_room() == 10
     assert states(bench)[:3] == ["offloaded", "ready", "ready"]
     assert bench.manager.make_room() == 0
+
+
+def test_running_work_gets_the_room_that_it_is_known_to_need() -> None:
+    bench = Bench()
+    bench.world.sizes.update(big=100, small=10)
+    bench.register("small", "big", "w")
+    for model_id in ("w", "big", "small"):
+        bench.use(model_id)
+        bench.clock.advance(1)
+    for n_bytes in (50, 5):
+        bench.manager.note_peak("w", n_bytes)
+    assert bench.view("w").peak_bytes == 50
+    bench.manager.request("w")
+    assert bench.manager.make_room("w") == 100  # 60 are wanted
+    assert (bench.state("big"), bench.state("small")) == ("offloaded", "ready")
+    assert bench.manager.make_room("unheard of") == 10
+
+
+def test_only_the_last_fifty_peaks_count() -> None:
+    bench = Bench()
+    bench.register("w")
+    bench.manager.note_peak("w", 1000)
+    for _ in range(50):
+        bench.manager.note_peak("w", 7)
+    assert bench.view("w").peak_bytes == 7
+
+
+def test_on_a_cpu_work_is_done_and_nothing_is_measured() -> None:
+    assert run_and_measure("cpu", lambda: "done") == ("done", None)

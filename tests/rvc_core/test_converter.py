@@ -248,6 +248,25 @@ def test_out_of_memory_is_tried_again_in_shorter_pieces(
     assert frames[0] > 30 * 100 > TIMINGS[1].limit_s * 100 > max(frames[2:])
 
 
+def test_out_of_memory_is_tried_again_as_it_was_once_there_is_room(
+    voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latent = Synthesizer.latent
+    idle_models, frames = [100], list[int]()
+
+    def full_device(network: Synthesizer, content: torch.Tensor, *rest: Any) -> torch.Tensor:
+        frames.append(len(content))
+        if idle_models:
+            raise torch.OutOfMemoryError
+        return latent(network, content, *rest)
+
+    monkeypatch.setattr(Synthesizer, "latent", full_device)
+    converter = VoiceConverter(voice, FakeContentEncoder(), make_room=idle_models.pop)
+    converter.convert(tone(30), ConversionOptions(), FakeF0Estimator())
+    assert len(frames) == 2
+    assert frames[0] == frames[1] > TIMINGS[1].limit_s * 100
+
+
 def test_a_device_too_small_for_any_piece_is_an_error(
     voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:

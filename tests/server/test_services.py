@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from rvc_core.token import Token
 from server.errors import DeviceUnavailable, Draining, QueueFull
 from server.services import ConvertRequest, ConvertResult, Services
 from server.settings import Settings
+from tests.gpu.fakes import until
 from tests.server.fakes import engine_of, fake_services, services_on
 
 PATIENCE_S = 10.0
@@ -151,6 +152,22 @@ def test_one_voice_converts_one_at_a_time_and_another_is_not_held_up(
         assert convert(services, recording, "bert").voice == "bert"
         with pytest.raises(Exception, match=r"took longer than the 0\.05 s"):
             services.convert(request_for(recording, "anna"), Token(timeout_s=0.05))
+
+
+def test_the_status_names_who_waits_and_why(services: Services, recording: bytes) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(converting(services, recording, "anna"))
+        token = Token()
+        late = threading.Thread(
+            target=_swallow, args=(services, request_for(recording, "anna"), token)
+        )
+        late.start()
+        until(lambda: len(services.gpu_status()["waiting"]) == 1)
+        (waiting,) = services.gpu_status()["waiting"]
+        token.cancel()
+        late.join(PATIENCE_S)
+    assert (waiting["key"], waiting["reason"], waiting["lane"]) == ("anna", "voice_busy", 0)
+    assert services.gpu_status()["waiting"] == []
 
 
 def test_beyond_the_limit_requests_are_sent_away(fake_models: Path, recording: bytes) -> None:
