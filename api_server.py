@@ -16,6 +16,7 @@ from rvc_core.errors import CoreError
 from server.api.context import ApiContext
 from server.api.convert import create_convert_routes
 from server.api.docs_page import POLICY, add_docs_page
+from server.api.gpu import create_gpu_routes
 from server.api.models import create_model_routes
 from server.api.openapi import build_document
 from server.api.schemas import ErrorBody, ErrorDetail
@@ -48,9 +49,11 @@ STATUSES = {
     "index_not_found": 400,
     "voice_required": 400,
     "unauthorized": 401,
+    "forbidden": 403,
     "not_found": 404,
     "voice_not_found": 404,
     "method_not_allowed": 405,
+    "model_in_use": 409,
     "upload_too_large": 413,
     "audio_too_long": 413,
     "undecodable_audio": 415,
@@ -85,7 +88,8 @@ DEFECTS = frozenset(  # codes that only a fault of ours can raise: answered as i
 RETRYABLE = frozenset(
     {
         *("load_failed", "load_backoff", "queue_full", "draining", "insufficient_vram"),
-        *("out_of_memory", "worker_lost", "worker_busy", "deadline_exceeded", "wait_expired"),
+        *("model_in_use", "out_of_memory", "worker_lost", "worker_busy"),
+        *("deadline_exceeded", "wait_expired"),
     }
 )
 HTTP_CODES = {
@@ -100,7 +104,8 @@ HTTP_MESSAGES = {
 }
 PUBLIC_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PROBES = frozenset({"/health", "/ready"})  # asked every few seconds
-GUARDED = ("/api/", "/info")
+GUARDED = ("/api/", "/info", "/metrics")
+ROUTES = (create_convert_routes, create_gpu_routes, create_model_routes, create_system_routes)
 
 
 def create_app(services: Services) -> Flask:
@@ -111,7 +116,7 @@ def create_app(services: Services) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["services"] = services
     context = ApiContext(services)
-    for create_routes in (create_convert_routes, create_model_routes, create_system_routes):
+    for create_routes in ROUTES:
         app.register_blueprint(create_routes(context))
     add_docs_page(app, build_document(with_key=settings.api_key is not None))
     app.before_request(_begin)

@@ -37,6 +37,18 @@ class Unauthorized(ServerError):
     code = "unauthorized"
 
 
+class Forbidden(ServerError):
+    """The route is closed on this server as it is set up."""
+
+    code = "forbidden"
+
+
+class ModelInUse(ServerError):
+    """The models cannot be moved now: they are used or pinned."""
+
+    code = "model_in_use"
+
+
 class VoiceRequired(ServerError):
     """The request names no voice and there is no default."""
 

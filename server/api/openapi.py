@@ -8,18 +8,25 @@ from pydantic.json_schema import models_json_schema
 
 from rvc_core.options import OPTION_SPECS, OptionSpec
 from server import VERSION
+from server.api.gpu import OFFLOAD_PATHS, RELEASE_PATHS, STATUS_PATHS
 from server.api.requests import AUDIO_FIELDS, FORMATS, VOICE_FIELDS
 from server.api.schemas import (
     ConvertAnswer,
     ErrorBody,
+    GpuStatus,
     Health,
+    MoveRequest,
+    Moves,
     Readiness,
     ServerInfo,
     VoiceList,
 )
 
 Json = dict[str, Any]
-ANSWERS = (ConvertAnswer, ErrorBody, Health, Readiness, ServerInfo, VoiceList)
+BODIES = (
+    *(ConvertAnswer, ErrorBody, GpuStatus, Health, MoveRequest, Moves, Readiness, ServerInfo),
+    VoiceList,
+)
 JSON_TYPES = {bool: "boolean", float: "number", int: "integer", str: "string"}
 UNSET: Json = {"example": ""}  # else the page's form begins with an invented value
 REQUEST_HEADERS = {
@@ -41,19 +48,22 @@ ANSWER_HEADERS = {
 FAILURES = {
     "400": "A field, the voice's file or the audio is not usable.",
     "401": "The API key is missing or wrong.",
+    "403": "The route is closed: the server is open to the network without a key.",
     "404": "There is no such voice.",
+    "409": "Nothing could be moved: the models are in use or pinned.",
     "413": "The body is too large or the audio too long.",
     "415": "The audio cannot be decoded, or the body is of another type.",
     "500": "The server failed.",
     "503": "Not now: too many wait, the server stops, or the device is short of memory.",
     "504": "The time allowed is over.",
 }
+NOT_OF_CONVERT = {"403", "409"}
 
 
 def build_document(with_key: bool) -> Json:
     """The OpenAPI 3.1 document; `with_key` says that /api asks for the API key."""
     _, definitions = models_json_schema(
-        [(model, "serialization") for model in ANSWERS], ref_template="#/components/schemas/{model}"
+        [(model, "serialization") for model in BODIES], ref_template="#/components/schemas/{model}"
     )
     security = {
         "bearer": {"type": "http", "scheme": "bearer"},
@@ -75,6 +85,8 @@ def build_document(with_key: bool) -> Json:
             "/health": {"get": _get("health", "Is the server alive?", Health, "503")},
             "/ready": {"get": _get("ready", "Can it convert now?", Readiness, "503")},
             "/info": {"get": _get("info", "What it is and can do", ServerInfo, key=with_key)},
+            "/metrics": {"get": _metrics(with_key)},
+            **_gpu_paths(with_key),
         },
         "components": components,
     }
@@ -85,6 +97,7 @@ def _convert(with_key: bool) -> Json:
     text = f"The recording. In its place: {' or '.join(others)}."
     audio = {"type": "string", "contentMediaType": "application/octet-stream", "description": text}
     encoded = {"type": "string", "contentEncoding": "base64", "description": "The recording."}
+    key: set[str] = set() if with_key else {"401"}
     return {
         "operationId": "convert",
         "summary": "Convert a recording",
@@ -113,7 +126,7 @@ def _convert(with_key: bool) -> Json:
                     "application/json": {"schema": _ref(ConvertAnswer)},
                 },
             },
-            **_failures(*(code for code in FAILURES if with_key or code != "401")),
+            **_failures(*(code for code in FAILURES if code not in NOT_OF_CONVERT | key)),
         },
         **_security(with_key),
     }
@@ -176,6 +189,59 @@ def _get(name: str, summary: str, answer: type, *more: str, key: bool = False) -
         "responses": {"200": {"description": "Yes.", "content": body}, **same, **failures},
         **_security(key),
     }
+
+
+def _gpu_paths(with_key: bool) -> Json:
+    """Devices and models; each route has further addresses for callers of other servers."""
+    paths: Json = {}
+    for path in STATUS_PATHS:
+        described = _get("gpu_status", "Where models are, and who waits", GpuStatus, key=with_key)
+        paths[path] = {"get": _named(described, path)}
+    for addresses, name, summary in (
+        (OFFLOAD_PATHS, "offload", "Move idle models to RAM"),
+        (RELEASE_PATHS, "release", "Drop idle models from memory"),
+    ):
+        for path in addresses:
+            paths[path] = {"post": _named(_move(name, summary, with_key), path)}
+    return paths
+
+
+def _move(name: str, summary: str, with_key: bool) -> Json:
+    body = {"application/json": {"schema": _ref(MoveRequest), "example": {"model": "demo"}}}
+    statuses = ("400", "401", "403", "404", "409", "500", "503")
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["devices"],
+        "requestBody": {"required": False, "content": body},
+        "responses": {
+            "200": {
+                "description": "What was moved, on all devices.",
+                "content": {"application/json": {"schema": _ref(Moves)}},
+            },
+            **_failures(*(code for code in statuses if with_key or code != "401")),
+        },
+        **_security(with_key),
+    }
+
+
+def _metrics(with_key: bool) -> Json:
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    failures = _failures("401", "500") if with_key else _failures("500")
+    return {
+        "operationId": "metrics",
+        "summary": "Figures for Prometheus",
+        "tags": ["system"],
+        "responses": {"200": {"description": "Its text format.", "content": text}, **failures},
+        **_security(with_key),
+    }
+
+
+def _named(described: Json, path: str) -> Json:
+    """A route under another address needs a name of its own."""
+    name = described["operationId"] + path.removeprefix("/api").replace("/", "_")
+    tags = ["devices"]
+    return {**described, "operationId": name, "tags": tags, "deprecated": "/v1/" not in path}
 
 
 def _object(properties: Json, required: str) -> Json:

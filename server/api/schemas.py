@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ErrorDetail(BaseModel):
@@ -114,3 +114,44 @@ class ServerInfo(BaseModel):
     default_f0_method: str
     audio_formats: list[str]
     limits: Limits
+
+
+class GpuStatus(BaseModel):
+    """All devices; docs/gpu_manager.md explains the parts."""
+
+    generated_at: float = Field(description="Seconds since 1970.")
+    mode: str = Field(description="concurrent (several workers), single (a GPU) or cpu.")
+    devices: list[dict[str, Any]] = Field(
+        description="Memory, pressure, worker, queue and models of each device in use."
+    )
+    waiting: list[dict[str, Any]] = Field(
+        description="Conversions in line: voice, class, seconds, device expected, and why."
+    )
+
+
+class MoveRequest(BaseModel):
+    """Which models to move; an empty body means all that are not pinned."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="A voice; unset: all models.")
+    timeout_s: float = Field(
+        10.0, ge=0, le=600, description="How long to wait for conversions that use them."
+    )
+
+
+class SkippedModel(BaseModel):
+    """A model that was left alone."""
+
+    model: str
+    leases: int
+    reason: str = Field(description="in_use, pinned or failed.")
+
+
+class Moves(BaseModel):
+    """What was moved, on all devices."""
+
+    offloaded: list[str]
+    released: list[str]
+    skipped: list[SkippedModel]
+    freed_bytes: int = Field(description="Of device memory.")

@@ -18,7 +18,7 @@ NAMES_IN_EVERY_LANGUAGE = {"f0_method"}
 NOT_FOR_PEOPLE = {
     *("core_error", "gpu_error", "invalid_request", "unauthorized", "unsupported_media_type"),
     *("model_not_found", "invalid_spec", "lease_released", "illegal_transition"),
-    *("wait_expired", "worker_busy", "task_failed"),
+    *("wait_expired", "worker_busy", "task_failed", "forbidden", "model_in_use"),
 }
 
 

@@ -12,7 +12,7 @@ from rvc_core.options import OPTION_SPECS
 from server.api.openapi import build_document
 from server.services import Services
 
-OURS = ("convert.", "models.", "system.")
+OURS = ("convert.", "gpu.", "models.", "system.")
 REDIRECTS = {"/", "/docs"}
 
 
