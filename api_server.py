@@ -103,7 +103,7 @@ HTTP_MESSAGES = {
     405: "The route does not take this method.",
 }
 PUBLIC_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-PROBES = frozenset({"/health", "/ready"})  # asked every few seconds
+PROBES = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds
 GUARDED = ("/api/", "/info", "/metrics")
 ROUTES = (create_convert_routes, create_gpu_routes, create_model_routes, create_system_routes)
 
