@@ -55,11 +55,12 @@ class DeviceManager:
     def watch_memory(self, sample: Callable[[], MemorySample], relief: JobAction) -> MemoryWatch:
         """Look at free memory at each heartbeat; when it gets short, `relief` what is idle."""
         room = self._moves.room
+        room.relief = relief
         watch = MemoryWatch(self._books, self._scheduler.gate, sample, self._run_job)
 
         def relieve(level: PressureLevel) -> None:
             if level is PressureLevel.HARD:  # at "critical" somebody makes the room that it needs
-                room.relieve(relief)
+                room.relieve()
 
         watch.subscribers.append(relieve)
         room.on_failure.insert(0, watch.allocation_failed)

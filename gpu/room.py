@@ -20,7 +20,8 @@ SLACK = 1.2  # of what is missing: the allocator needs some room around it
 class RoomMaker:
     """Frees device memory for work that has just failed for want of it.
 
-    `on_failure` callbacks drop caches; they run first, without the lock.
+    `relief` is what frees any: an offload, or a release where device and host share their
+    memory. `on_failure` callbacks drop caches; they run first, without the lock.
     """
 
     def __init__(
@@ -30,27 +31,26 @@ class RoomMaker:
         self._scheduler = scheduler
         self._run = run
         self._effects = effects
+        self.relief: JobAction = "offload"
         self.on_failure: list[Callable[[], None]] = []
 
     def make(self, n_bytes: int | None = None) -> int:
-        """Offload idle models until `n_bytes` are free, or all of them; return the bytes freed."""
+        """Move idle models away until `n_bytes` are free, or all; return the bytes freed."""
         for drop_caches in list(self.on_failure):
             drop_caches()
-        jobs, freed = self._begin_offloads(n_bytes)
+        if self.relief == "release":
+            jobs, freed = self._begin_relief("evict")
+        else:
+            jobs, freed = self._begin_offloads(n_bytes)
         for job in jobs:
             self._run(job)
         self._effects.trim()
-        logger.warning("Out of memory: offloaded %d idle models, %d bytes.", len(jobs), freed)
+        logger.warning("Out of memory: moved %d idle models away, %d bytes.", len(jobs), freed)
         return freed
 
-    def relieve(self, action: JobAction) -> int:
-        """Move all that is idle out of the way before memory runs out; return how many models.
-
-        offload: models that are on the device; release: counted ones, and those in host memory.
-        """
-        with self._scheduler.gate:
-            entries = [e for e in self._books.entries.values() if self._can_go(e, action)]
-            jobs = [self._scheduler.begin(entry, action, "pressure") for entry in entries]
+    def relieve(self) -> int:
+        """Move all that is idle out of the way before memory runs out; return how many models."""
+        jobs, _ = self._begin_relief("pressure")
         for job in jobs:
             self._run(job)
         return len(jobs)
@@ -63,11 +63,18 @@ class RoomMaker:
         message = f"{what} needs {n_bytes} bytes and the device is out of memory"
         return DeviceFull(f"{message} (held: {holders or 'nothing'}).", retry_after_s=RETRY_S)
 
-    def _can_go(self, entry: Entry, action: JobAction) -> bool:
+    def _begin_relief(self, reason: str) -> tuple[list[Job], int]:
+        """Offload what is on the device, or release counted models and those in host memory."""
+        with self._scheduler.gate:
+            entries = [e for e in self._books.entries.values() if self._can_go(e)]
+            jobs = [self._scheduler.begin(entry, self.relief, reason) for entry in entries]
+            return jobs, sum(entry.need_bytes for entry in entries)
+
+    def _can_go(self, entry: Entry) -> bool:
         view = self._books.view(entry)
         if view.pinned:
             return False
-        if action == "offload":
+        if self.relief == "offload":
             return is_idle(view)
         return waits_in_host(view) or (view.counted and is_idle(view))
 

@@ -6,6 +6,8 @@ import pytest
 
 from gpu.errors import DeviceFull, LoadFailed
 from gpu.peak import run_and_measure
+from gpu.probe import DeviceMemory
+from gpu.watch import MemorySample
 from tests.gpu.fakes import Bench
 
 
@@ -110,3 +112,17 @@ def test_only_the_last_fifty_peaks_count() -> None:
 
 def test_on_a_cpu_work_is_done_and_nothing_is_measured() -> None:
     assert run_and_measure("cpu", lambda: "done") == ("done", None)
+
+
+def test_where_device_and_host_share_memory_only_a_release_makes_room() -> None:
+    bench = Bench()
+    bench.manager.watch_memory(lambda: MemorySample(1.0, DeviceMemory(0, "dev")), "release")
+    bench.register("voice", "busy", counted=True)
+    bench.register("shared")
+    for model_id in ("voice", "shared"):
+        bench.use(model_id)
+    bench.manager.request("busy")
+    assert bench.manager.make_room() == 10
+    states = [bench.state(model_id) for model_id in ("voice", "shared", "busy")]
+    assert states == ["unloaded", "ready", "ready"]
+    assert bench.manager.make_room() == 0
