@@ -43,7 +43,7 @@ class DeviceManager:
         self._books = Books(clock, Ledger(budget_bytes), limits)
         self._run_job = run_job
         self._scheduler = Scheduler(self._books, self._start)
-        endings = Endings(self._books, self._scheduler, self._scheduler.grants)
+        endings = Endings(self._books, self._scheduler.settler, self._scheduler.grants)
         self._moves = Moves(self._books, self._scheduler, endings, effects)
         self._force = Force(self._books, self._scheduler, self._moves)
         self._reaper = Reaper(self._books, self._scheduler, self._start)

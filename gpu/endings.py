@@ -9,16 +9,16 @@ from gpu.entry import Entry
 from gpu.errors import DeviceFull, GpuError, LoadFailed
 from gpu.grants import Grants
 from gpu.plan import backoff_s
-from gpu.scheduler import Scheduler
+from gpu.settling import Settler
 from gpu.state import Model, ModelState
 
 
 class Endings:
     """Enters the outcome of a move into the books; each ends in a new plan for all who wait."""
 
-    def __init__(self, books: Books, scheduler: Scheduler, grants: Grants) -> None:
+    def __init__(self, books: Books, settler: Settler, grants: Grants) -> None:
         self._books = books
-        self._scheduler = scheduler
+        self._settler = settler
         self._grants = grants
 
     def loaded(self, job: Job, model: Model | None, n_bytes: int) -> None:
@@ -41,7 +41,7 @@ class Endings:
         entry.failures_in_a_row, entry.backoff_until = 0, None
         entry.cause = entry.last_error = None
         self._grants.serve(entry)
-        self._scheduler.settle_after(entry)
+        self._settler.settle_after(entry)
 
     def offloaded(self, job: Job) -> None:
         """The model is in host memory and its bytes are free."""
@@ -51,7 +51,7 @@ class Endings:
         entry.move_to(ModelState.OFFLOADED)
         self._books.count(entry, offloads=1, evictions=int(job.reason == "evict"))
         self._grants.want(entry)
-        self._scheduler.settle_after(entry)
+        self._settler.settle_after(entry)
 
     def released(self, job: Job, leaked: bool) -> None:
         """The manager's reference is gone."""
@@ -61,7 +61,7 @@ class Endings:
         entry.move_to(ModelState.UNLOADED)
         self._books.count(entry, releases=1, leak_suspected=int(leaked))
         self._grants.want(entry)
-        self._scheduler.settle_after(entry)
+        self._settler.settle_after(entry)
 
     def failed(self, job: Job, cause: BaseException) -> None:
         """A move failed half-way: drop the model, tell all waiters why, and back off."""
@@ -74,13 +74,13 @@ class Endings:
         entry.backoff_until = now + backoff_s(entry.failures_in_a_row)
         entry.cause, entry.last_error = cause, f"{type(cause).__name__}: {cause}"
         self._grants.refuse_all(entry, partial(_refusal, job, cause, entry.last_error))
-        self._scheduler.settle_after(entry)
+        self._settler.settle_after(entry)
 
     def _make_room_for_surplus(self, entry: Entry) -> None:
         # Bigger than promised: it waits in host memory for its true size like any other.
-        job = self._scheduler.begin(entry, "offload", "surplus")
+        job = self._settler.begin(entry, "offload", "surplus")
         entry.committed = True
-        self._scheduler.start_later(job)
+        self._settler.start_later(job)
 
     def _note_load_time(self, entry: Entry, restored: bool) -> None:
         now = self._books.clock()

@@ -95,7 +95,7 @@ class Force:
                 pending.remove(entry)
                 held = _is_held(entry, action)
                 n_bytes = self._books.ledger.of(entry.key)
-                job = self._scheduler.begin(entry, action, "manual") if held else None
+                job = self._scheduler.settler.begin(entry, action, "manual") if held else None
                 if entry.state is ModelState.FAILED and action == "release":
                     self._scheduler.reset(entry)
             try:

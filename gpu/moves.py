@@ -27,7 +27,7 @@ class Moves:
         self._gate = scheduler.gate
         self._endings = endings
         self._effects = effects
-        self.room = RoomMaker(books, scheduler, self.run, effects)
+        self.room = RoomMaker(books, scheduler.gate, scheduler.settler, self.run, effects)
 
     def run(self, job: Job) -> bool:
         """Do the move in this thread; False if it failed or was called off."""

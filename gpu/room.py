@@ -9,8 +9,9 @@ from gpu.books import Books, Job, JobAction
 from gpu.effects import Effects
 from gpu.entry import Entry
 from gpu.errors import DeviceFull
+from gpu.gate import Gate
 from gpu.plan import choose_victims, is_evictable, is_idle, waits_in_host
-from gpu.scheduler import RETRY_S, Scheduler
+from gpu.settling import RETRY_S, Settler
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,16 @@ class RoomMaker:
     """
 
     def __init__(
-        self, books: Books, scheduler: Scheduler, run: Callable[[Job], bool], effects: Effects
+        self,
+        books: Books,
+        gate: Gate,
+        settler: Settler,
+        run: Callable[[Job], bool],
+        effects: Effects,
     ) -> None:
         self._books = books
-        self._scheduler = scheduler
+        self._gate = gate
+        self._settler = settler
         self._run = run
         self._effects = effects
         self.relief: JobAction = "offload"
@@ -57,7 +64,7 @@ class RoomMaker:
 
     def device_full(self, what: str, n_bytes: int) -> DeviceFull:
         """The error for work that does not fit even so: what it needs and who has the rest."""
-        with self._scheduler.gate:
+        with self._gate:
             views = self._books.snapshot().models
         holders = ", ".join(f"{v.id} {v.device_bytes}" for v in views if v.device_bytes)
         message = f"{what} needs {n_bytes} bytes and the device is out of memory"
@@ -65,9 +72,9 @@ class RoomMaker:
 
     def _begin_relief(self, reason: str) -> tuple[list[Job], int]:
         """Offload what is on the device, or release counted models and those in host memory."""
-        with self._scheduler.gate:
+        with self._gate:
             entries = [e for e in self._books.entries.values() if self._can_go(e)]
-            jobs = [self._scheduler.begin(entry, self.relief, reason) for entry in entries]
+            jobs = [self._settler.begin(entry, self.relief, reason) for entry in entries]
             return jobs, sum(entry.need_bytes for entry in entries)
 
     def _can_go(self, entry: Entry) -> bool:
@@ -79,12 +86,12 @@ class RoomMaker:
         return waits_in_host(view) or (view.counted and is_idle(view))
 
     def _begin_offloads(self, n_bytes: int | None) -> tuple[list[Job], int]:
-        with self._scheduler.gate:
+        with self._gate:
             views = [v for v in self._books.snapshot().models if not v.retired]
             idle = [v for v in views if is_evictable(v) and not v.pinned]
             wanted = None if n_bytes is None else int(n_bytes * SLACK)
             keys = () if wanted is None else choose_victims(idle, wanted, is_evictable)
             chosen = set(keys) or {v.key for v in idle}  # all of them if they do not suffice
             entries = [e for e in self._books.entries.values() if e.key in chosen]
-            jobs = [self._scheduler.begin(e, "offload", "evict") for e in entries]
+            jobs = [self._settler.begin(e, "offload", "evict") for e in entries]
             return jobs, sum(self._books.ledger.of(e.key) for e in entries)

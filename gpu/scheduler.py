@@ -1,6 +1,6 @@
-"""What happens under the lock: requests, grants, timers and the start of each move.
+"""What happens under the lock: requests, timers, and leases that come back.
 
-Each change ends in `settle`, which plans anew for all who wait: a picture informs, never gates.
+Each change ends in `Settler.settle`, which plans anew for all who wait.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from gpu.books import Books, Job, JobAction
+from gpu.books import Books, Job
 from gpu.entry import Entry, Waiter
 from gpu.errors import (
-    DeviceFull,
     Draining,
-    InsufficientMemory,
     LoadBackoff,
     ModelNotFound,
     WaitExpired,
@@ -22,17 +20,11 @@ from gpu.errors import (
 from gpu.gate import Gate
 from gpu.grants import Grants
 from gpu.lease import Lease
-from gpu.plan import due_action, plan, surplus_models
+from gpu.plan import due_action
+from gpu.settling import Settler
 from gpu.state import ModelSpec, ModelState, RequestToken, Terms
 
 logger = logging.getLogger(__name__)
-
-RETRY_S = 10.0  # for a program that holds the device's memory to let it go
-BEGINS = {
-    "load": ModelState.LOADING,
-    "offload": ModelState.OFFLOADING,
-    "release": ModelState.RELEASING,
-}
 
 
 class Scheduler:
@@ -41,8 +33,8 @@ class Scheduler:
     def __init__(self, books: Books, start: Callable[[Job], None]) -> None:
         self.gate = Gate(self._take_back)
         self.grants = self._grants = Grants(books, self.gate.post)
+        self.settler = Settler(books, self.grants, self.gate, start)
         self._books = books
-        self._start = start
 
     def register(self, spec: ModelSpec) -> None:
         """Make a model known; one of the same id is replaced as soon as its leases end."""
@@ -60,14 +52,14 @@ class Scheduler:
             for waiter in entry.waiters:
                 waiter.entry = entry
         self._grants.want(entry)
-        self.settle()
+        self.settler.settle()
 
     def unregister(self, model_id: str) -> None:
         """Forget a model as soon as its leases end; those who wait for it get an error."""
         entry = self._books.find(model_id)
         self._retire(entry)
         self._grants.refuse_all(entry, lambda: ModelNotFound(f"{model_id} was removed."))
-        self.settle()
+        self.settler.settle()
 
     def request(self, model_id: str, terms: Terms, token: RequestToken | None) -> Waiter:
         """Queue for a model; the waiter has its lease already if the model is ready."""
@@ -85,7 +77,7 @@ class Scheduler:
         if called_off:
             self._grants.serve(entry)  # some may have come while it was latched
         if called_off or entry.wants_device:
-            self.settle()
+            self.settler.settle()
         return waiter
 
     def withdraw(self, waiter: Waiter) -> Lease | None:
@@ -93,21 +85,16 @@ class Scheduler:
         entry = waiter.entry
         if waiter in entry.waiters:
             entry.waiters.remove(waiter)
-            self.settle()
+            self.settler.settle()
             self._books.now_idle(entry)
             self._books.notify()
         return waiter.lease
-
-    def begin(self, entry: Entry, action: JobAction, reason: str) -> Job:
-        """Enter the transit state of `action`; nobody else may move the model until its end."""
-        entry.move_to(BEGINS[action])
-        return Job(entry, entry.epoch, action, reason)
 
     def set_pinned(self, model_id: str, pinned: bool) -> None:
         """Keep a model from timers and evictions, or no longer."""
         entry = self._books.find(model_id)
         entry.pinned = pinned
-        self.settle()
+        self.settler.settle()
         self._books.now_idle(entry)
 
     def take_due(self) -> list[Job]:
@@ -116,12 +103,12 @@ class Scheduler:
         books.beat = now = books.clock()
         self._expire(now)
         self._end_overdue(now)
-        self.settle()  # a load may have waited long enough to latch its victims
+        self.settler.settle()  # a load may have waited long enough to latch its victims
         jobs = []
         for entry in list(books.entries.values()):
             action = due_action(books.view(entry), now)
             if action is not None:
-                jobs.append(self.begin(entry, action, "idle"))
+                jobs.append(self.settler.begin(entry, action, "idle"))
         return jobs
 
     def refuse_everyone(self) -> None:
@@ -133,13 +120,13 @@ class Scheduler:
         """Forget all models; each leaves as soon as its leases end."""
         for entry in list(self._books.entries.values()):
             self._retire(entry)
-        self.settle()
+        self.settler.settle()
 
     def undrain(self, entry: Entry) -> None:
         """A forced move is done or given up: serve those who came meanwhile."""
         entry.draining -= 1
         self._grants.serve(entry)
-        self.settle()
+        self.settler.settle()
         self._books.now_idle(entry)
 
     def reset(self, entry: Entry) -> None:
@@ -147,65 +134,7 @@ class Scheduler:
         entry.move_to(ModelState.UNLOADED)
         entry.failures_in_a_row, entry.backoff_until = 0, None
 
-    def settle(self) -> None:
-        """Plan for all who wait, in turn, and start what can start."""
-        self._release_retired()
-        self._unlatch()
-        self._plan_loads()
-        self._unlatch()  # a load that was refused, or began, needs its victims no longer
-        self._release_surplus()
-
-    def settle_after(self, entry: Entry) -> None:
-        """Plan anew as `entry` has changed, and tell who watches."""
-        self.settle()
-        self._books.now_idle(entry)
-        self._books.notify()
-
-    def start_later(self, job: Job) -> None:
-        """Let the slow half of a move run once the lock is free."""
-        self.gate.later(partial(self._start, job))
-
     # What the steps above are made of.
-
-    def _plan_loads(self) -> None:
-        may_evict = True
-        for entry in self._books.in_turn():
-            if not entry.wants_device:
-                self._grants.unwant(entry)
-                continue
-            decision = plan(self._books.snapshot(), entry.key, may_evict)
-            if decision.kind == "load":
-                self._begin_load(entry)
-            elif decision.kind == "reject":
-                self._refuse_too_big(entry, decision.reason)
-            elif decision.kind == "evict":
-                self._evict(decision.victims)
-                return  # what is free now belongs to this one; its bytes are on their way
-            elif decision.reason == "coming":
-                return
-            else:
-                self._latch(decision.victims, entry)
-                may_evict = False  # later ones may pass while this one waits for busy models
-
-    def _latch(self, keys: tuple[int, ...], waiting: Entry) -> None:
-        for entry in self._books.all_entries():
-            if entry.key in keys:
-                entry.latched_for = waiting
-
-    def _unlatch(self) -> None:
-        for entry in self._books.all_entries():
-            waiting = entry.latched_for
-            if waiting is not None and not (waiting.wants_device and waiting in self._books.wanted):
-                entry.latched_for = None
-                self._grants.serve(entry)
-
-    def _release_surplus(self) -> None:
-        if not self._books.is_crowded():
-            return
-        keys = surplus_models(self._books.snapshot())
-        for entry in self._books.all_entries():
-            if entry.key in keys:
-                self.start_later(self.begin(entry, "release", "surplus"))
 
     def _expire(self, now: float) -> None:
         for waiter in [w for w in self._books.all_waiters() if w.deadline <= now]:
@@ -235,7 +164,7 @@ class Scheduler:
         if entry.leases:
             return
         if entry.retired or self._books.wanted or self._books.is_crowded():
-            self.settle()
+            self.settler.settle()
         self._books.now_idle(entry)
         self._books.notify()
 
@@ -257,39 +186,10 @@ class Scheduler:
         entry.move_to(ModelState.READY)
         return True
 
-    def _begin_load(self, entry: Entry) -> None:
-        self._grants.unwant(entry)
-        self._books.ledger.set(entry.key, entry.need_bytes)
-        entry.load_started = self._books.clock()
-        self.start_later(self.begin(entry, "load", "request"))
-
-    def _evict(self, keys: tuple[int, ...]) -> None:
-        for entry in self._books.all_entries():
-            if entry.key in keys:
-                self.start_later(self.begin(entry, "offload", "evict"))
-
-    def _refuse_too_big(self, entry: Entry, reason: str) -> None:
-        self._grants.unwant(entry)
-        books = self._books
-        needs = f"{entry.spec.id} needs {entry.need_bytes} bytes; the budget is "
-        limits = f"{books.ledger.budget_bytes} bytes, less what pinned models take"
-        if reason == "insufficient_vram":
-            message = f"{needs}{limits} and the {books.outside_bytes} of other programs."
-            self._grants.refuse_all(entry, lambda: DeviceFull(message, retry_after_s=RETRY_S))
-        else:
-            self._grants.refuse_all(entry, lambda: InsufficientMemory(f"{needs}{limits}."))
-
     def _retire(self, entry: Entry) -> None:
         entry.retired = True
         del self._books.entries[entry.spec.id]
         self._books.retired.append(entry)
-
-    def _release_retired(self) -> None:
-        for entry in list(self._books.retired):
-            if entry.state in (ModelState.UNLOADED, ModelState.FAILED):
-                self._books.retired.remove(entry)
-            elif not entry.leases and entry.state in (ModelState.READY, ModelState.OFFLOADED):
-                self.start_later(self.begin(entry, "release", "replaced"))
 
 
 def _end_request(lease: Lease) -> None:

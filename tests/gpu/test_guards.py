@@ -13,6 +13,7 @@ from gpu import endings, force, plan
 from gpu.entry import Entry
 from gpu.grants import Grants
 from gpu.scheduler import Scheduler
+from gpu.settling import Settler
 from gpu.state import ModelState
 from tests.gpu import test_regressions as regressions
 from tests.gpu.fakes import Bench
@@ -35,7 +36,7 @@ def no_latch(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_new_plan_after_a_move(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Scheduler, "settle_after", lambda self, entry: None)
+    patch.setattr(Settler, "settle_after", lambda self, entry: None)
 
 
 def leases_are_handed_out_after_the_critical_section(patch: pytest.MonkeyPatch) -> None:
