@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from engines.indexes import IndexCache
 from rvc_core.errors import CoreError, MissingPackage, MissingWeights
 from rvc_core.f0 import F0_METHODS
 from rvc_core.library import default_f0_method, rmvpe_weights
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from rvc_core.content import ContentEncoder
     from rvc_core.converter import Conversion
     from rvc_core.f0 import F0Estimator
-    from rvc_core.retrieval import FeatureIndex
     from rvc_core.run import Progress
     from rvc_core.voice import Voice, VoiceFacts
 
+INDEX_BYTES = 2**30  # of indexes kept in host memory
 F0_RATE, F0_HOP = 16_000, 160  # what estimators take, and 10 ms of it
 
 
@@ -55,12 +56,26 @@ class LoadableModel:
     nbytes_estimate: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class VoiceSession:
-    """A loaded voice with the index last used beside it; one conversion at a time."""
+    """A loaded voice, as the manager keeps it; which index goes with it is the request's choice."""
 
     voice: Voice
-    _index: tuple[object, FeatureIndex] | None = field(default=None, repr=False)
+
+    @property
+    def version(self) -> str:
+        """v1 or v2."""
+        return self.voice.facts.version
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of what the voice gives."""
+        return self.voice.sample_rate
+
+    @property
+    def uses_f0(self) -> bool:
+        """Whether the voice follows a pitch curve."""
+        return self.voice.uses_f0
 
     @property
     def nbytes(self) -> int:
@@ -73,27 +88,15 @@ class VoiceSession:
         return self.voice.modules
 
     def to(self, device: str) -> None:
-        """Move the voice; the index stays in host memory."""
+        """Move the voice."""
         self.voice.to(device)
-
-    def index(self, path: Path | None) -> FeatureIndex | None:
-        """The index at `path`, read again only when the file has changed."""
-        from rvc_core.retrieval import load_index
-
-        if path is None:
-            return None
-        stat = path.stat()
-        identity = (path, stat.st_size, stat.st_mtime_ns)
-        if self._index is None or self._index[0] != identity:
-            self._index = None  # two need not fit in memory
-            self._index = (identity, load_index(path))
-        return self._index[1]
 
 
 class RvcEngine:
     """Finds and loads what a conversion needs under a folder of models, and converts."""
 
-    def __init__(self, models_dir: Path) -> None:
+    def __init__(self, models_dir: Path, index_bytes: int = INDEX_BYTES) -> None:
+        self.indexes = IndexCache(index_bytes)
         self._models_dir = models_dir
         self._content_dir = models_dir / "content"
         self._rmvpe = rmvpe_weights(models_dir)
@@ -191,7 +194,9 @@ class RvcEngine:
         """Convert `source` with loaded models; the index is left alone when `index_rate` is 0."""
         from rvc_core.converter import VoiceConverter
 
-        index = models.session.index(models.index if options.index_rate > 0 else None)
+        index = None
+        if models.index is not None and options.index_rate > 0:
+            index = self.indexes.get(models.index)
         converter = VoiceConverter(
             models.session.voice, models.content, index, models.make_room or (lambda: 0)
         )

@@ -14,7 +14,7 @@ from engines.rvc import ConversionModels, RvcEngine
 from gpu.errors import GpuError
 from rvc_core.errors import CoreError
 from rvc_core.token import Token
-from server.devices import gpu_builder
+from server.devices import MIB, gpu_builder
 from server.errors import ServerError
 from server.leases import Leases, Waits, Wish
 from server.models import ModelRegistry
@@ -36,6 +36,7 @@ class DeviceConverter:
     """Leases the models that a conversion needs and runs it; safe to call from any thread."""
 
     def __init__(self, settings: Settings, leases: Leases, engine: RvcEngine) -> None:
+        leases.drop_caches = engine.indexes.clear
         self.leases = leases
         self.engine = engine
         self.registry = ModelRegistry(settings.voices_dir, settings.indexes_dir)
@@ -118,4 +119,5 @@ class DeviceConverter:
 def open_converter(settings: Settings, device: str, n_at_once: int) -> DeviceConverter:
     """A converter for `device`; opening it imports nothing heavy, its first use does."""
     leases = Leases(settings, gpu_builder(settings, device, n_at_once))
-    return DeviceConverter(settings, leases, RvcEngine(settings.models_dir))
+    engine = RvcEngine(settings.models_dir, settings.index_cache_mb * MIB)
+    return DeviceConverter(settings, leases, engine)

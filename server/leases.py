@@ -55,10 +55,12 @@ class Leases:
     """Hands out models of one device; nothing else calls the manager's `acquire`.
 
     `on_pressure` is told each new level of memory pressure: none, soft, hard or critical.
+    `drop_caches` is called first when the memory that models are in has run out.
     """
 
     def __init__(self, settings: Settings, build_gpu: Callable[[], GPUResourceManager]) -> None:
         self.on_pressure: Callable[[str], None] = lambda level: None
+        self.drop_caches: Callable[[], None] = lambda: None
         self._settings = settings
         self._build_gpu = build_gpu
         self._gpu: GPUResourceManager | None = None
@@ -75,6 +77,8 @@ class Leases:
             if self._gpu is None:
                 self._gpu = self._build_gpu()
                 self._gpu.on_pressure(lambda level: self.on_pressure(level))
+                if self._gpu.device == "cpu":  # what is cached is in host memory
+                    self._gpu.on_memory_failure(lambda: self.drop_caches())
             return self._gpu
 
     @property

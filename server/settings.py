@@ -25,9 +25,9 @@ from server.setting_specs import (
 ALIASES = {"PORT": "API_PORT", "MODEL_LRU_MAX": "MAX_VOICES", "MODEL_TTL": "GPU_IDLE_TIMEOUT"}
 READ_ELSEWHERE = frozenset({"GPU_COUNT", "GPU_ID", "GPU_LOCK_DIR"})  # by scripts and Docker
 PREFIXES = (
-    "API_", "CONCURRENT_", "DRAIN_", "GPU_", "HOST_CACHE", "MAX_AUDIO_", "MAX_KEEP_", "MAX_QUEUE_",
-    "MAX_REPLICAS", "MAX_REQUEST_", "MAX_UPLOAD_", "MAX_VOICES", "PIN_LIMIT", "RVC_",
-    "TORCH_THREADS", "UI_", "VOICE_", "WAITRESS_",
+    "API_", "CONCURRENT_", "DRAIN_", "GPU_", "HOST_CACHE", "INDEX_CACHE", "MAX_AUDIO_",
+    "MAX_KEEP_", "MAX_QUEUE_", "MAX_REPLICAS", "MAX_REQUEST_", "MAX_UPLOAD_", "MAX_VOICES",
+    "PIN_LIMIT", "RVC_", "TORCH_THREADS", "UI_", "VOICE_", "WAITRESS_",
 )  # fmt: skip
 
 
@@ -106,6 +106,9 @@ class Settings:
     )
     host_cache_mb: int = setting(
         0, "RAM for idle models, in MiB; 0 is a quarter of it.", whole(0, 16_777_216)
+    )
+    index_cache_mb: int = setting(
+        1024, "RAM for feature indexes, in MiB; the one used last stays.", whole(0, 16_777_216)
     )
     pin_limit_mb: int = setting(
         0,

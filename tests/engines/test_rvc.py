@@ -132,16 +132,8 @@ def test_an_index_that_is_not_wanted_is_not_read(engine: RvcEngine, session: Voi
     assert convert(engine, models, index_rate=0.0).duration_s == 0.5
 
 
-def test_an_index_is_read_again_only_when_its_file_changed(
-    session: VoiceSession, tmp_path: Path
-) -> None:
-    path = tmp_path / "i" / "a.index"
-    write_index(path, 768)
-    first = session.index(path)
-    assert session.index(path) is first
-    write_index(path, 768, n_vectors=9)
-    assert session.index(path) is not first
-    assert session.index(None) is None
+def test_a_session_says_what_its_voice_is(session: VoiceSession) -> None:
+    assert (session.version, session.sample_rate, session.uses_f0) == ("v2", 40_000, True)
 
 
 def test_the_pitch_curve_has_a_hundred_values_a_second(engine: RvcEngine) -> None:

@@ -209,6 +209,14 @@ def test_a_voice_whose_file_is_gone_leaves_memory(
     assert [m["id"] for m in models if m["id"].startswith("voice:")] == []
 
 
+def test_caches_go_first_when_memory_runs_out(services: Services, recording: bytes) -> None:
+    convert(services, recording)
+    dropped: list[str] = []
+    services.leases.drop_caches = lambda: dropped.append("indexes")
+    services.gpu.make_room()
+    assert dropped == ["indexes"]
+
+
 def test_the_only_voice_is_the_default(services: Services, fake_models: Path) -> None:
     assert services.default_voice() == "anna"
     (fake_models / "voices" / "bert.pth").write_bytes(b"bert")
