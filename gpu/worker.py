@@ -21,6 +21,7 @@ from gpu.state import RequestToken
 from gpu.worker_process import HEARTBEAT_S, Servant
 
 HEARTBEAT_LOST_S = 30.0  # a call into C may keep the interpreter for seconds
+START_LOST_S = 300.0  # to build the servant: weights may come from a slow disk
 CLOSE_S = 2.0  # what a servant has to close itself
 JOIN_S = 5.0
 
@@ -210,13 +211,14 @@ class Worker:
         return child
 
     def _listen(self, child: Child) -> None:
+        started = self._clock()
         while True:
             try:
                 message = child.channel.receive(HEARTBEAT_S)
             except EOFError:
                 return
             if message is None:
-                self._check_heartbeat(child)
+                self._check_heartbeat(child, started)
             elif message.kind in ("ready", "beat"):
                 self._note_status(message)
             elif message.kind == "hello":
@@ -233,9 +235,11 @@ class Worker:
             self._status = status
         self._enter("up")
 
-    def _check_heartbeat(self, child: Child) -> None:
+    def _check_heartbeat(self, child: Child, started: float) -> None:
         age_s = self.view.heartbeat_age_s
-        if age_s is not None and age_s > HEARTBEAT_LOST_S:
+        if age_s is None and self._clock() - started > START_LOST_S:
+            child.kill(f"not up within {START_LOST_S:.0f} s")
+        elif age_s is not None and age_s > HEARTBEAT_LOST_S:
             child.kill(f"no heartbeat for {age_s:.0f} s")
 
     def _lose(self, child: Child | None) -> float:

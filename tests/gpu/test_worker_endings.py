@@ -199,6 +199,16 @@ def test_a_process_without_a_heartbeat_is_killed() -> None:
         assert "no heartbeat for" in str(errand.error)
 
 
+def test_a_process_that_does_not_come_up_is_killed() -> None:
+    clock = FakeClock()
+    with opened(servants.hang_in_build, clock) as worker:
+        until(lambda: worker.view.pid is not None)
+        first = worker.view.pid
+        clock.advance(worker_module.START_LOST_S + 1.0)
+        until(lambda: worker.view.last_error == "not up within 300 s")
+        until(lambda: worker.view.pid not in (None, first))
+
+
 # Closing
 
 
