@@ -159,8 +159,8 @@ def _of_memory(device: Mapping[str, Any], index: str) -> Iterator[Sample]:
 
 def _of_process(device: Mapping[str, Any], index: str) -> Iterator[Sample]:
     yield "voice_heartbeat_age_seconds", (index, "timers"), device.get("heartbeat_age_s")
-    if "worker" in device:
-        worker = device["worker"]
+    worker = device.get("worker")
+    if worker is not None:
         yield "voice_worker_restarts_total", (index,), worker["restarts"]
         yield "voice_heartbeat_age_seconds", (index, "worker"), worker["heartbeat_age_s"]
 

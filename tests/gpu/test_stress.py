@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -97,42 +100,10 @@ def test_many_threads_with_random_faults_lose_nothing_and_load_nothing_twice() -
     assert [ref() for ref in world.born if ref() is not None] == []
 
 
-def test_a_hot_acquire_and_release_take_microseconds() -> None:
-    world = World()
-    manager = DeviceManager(DeviceEffects("dev"))
-    for n in range(N_MODELS):
-        manager.register(world.spec(f"m{n}"))
-        manager.acquire(f"m{n}").release()
-
-    def p99_s() -> float:
-        seconds = []
-        for n in range(2_000):
-            started = time.perf_counter()
-            with manager.acquire(f"m{n % N_MODELS}"):
-                pass
-            seconds.append(time.perf_counter() - started)
-        return sorted(seconds)[len(seconds) * 99 // 100]
-
-    # The best of several rounds: a busy machine adds whole time slices to some.
-    assert min(p99_s() for _ in range(5)) <= 50e-6
-
-
-def test_64_threads_get_hot_leases_in_microseconds_each() -> None:
-    world = World()
-    manager = DeviceManager(DeviceEffects("dev"))
-    manager.register(world.spec("a", concurrency=64))
-    manager.acquire("a").release()
-    n_pairs = 200
-
-    def work() -> None:
-        for _ in range(n_pairs):
-            with manager.acquire("a"):
-                pass
-
-    def once_s() -> float:
-        started = time.perf_counter()
-        for thread in [in_thread(work) for _ in range(64)]:
-            thread.join(60)
-        return time.perf_counter() - started
-
-    assert min(once_s() for _ in range(3)) / (64 * n_pairs) <= 50e-6
+def test_hot_leases_take_microseconds() -> None:
+    """In a process of its own: what measures the coverage of tests slows every call down."""
+    command = [sys.executable, "-m", "benchmarks.hot_leases"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    microseconds = json.loads(done.stdout)
+    assert 0 < microseconds["p99_us"] <= 50
+    assert 0 < microseconds["mean_us_with_64_threads"] <= 50

@@ -52,9 +52,11 @@ def converting(services: Services, recording: bytes, voice: str | None = None) -
     thread.start()
     assert begun.wait(PATIENCE_S)
     engine_of(services).during_convert = lambda token: token.check()
-    yield token
-    go_on.set()
-    thread.join(PATIENCE_S)
+    try:
+        yield token
+    finally:
+        go_on.set()
+        thread.join(PATIENCE_S)
 
 
 def _swallow(services: Services, request: ConvertRequest, token: Token) -> None:
