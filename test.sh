@@ -27,6 +27,6 @@ if [ "$#" -gt 0 ]; then exec .venv/bin/python -m pytest "$@"; fi
 
 # Coverage is asked of the conversion core, by its own tests; it would slow all others down.
 core=(tests/rvc_core tests/parity tests/speech tests/demo_voice)
-.venv/bin/python -m pytest --cov "${core[@]}" || failed=1
+.venv/bin/python -m pytest "${core[@]}" --cov || failed=1
 .venv/bin/python -m pytest "${core[@]/#/--ignore=}" || failed=1
 exit "${failed:-0}"
