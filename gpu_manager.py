@@ -81,16 +81,7 @@ class GPUResourceManager:
         """
         return self._manager.acquire(model_id, token, Terms(holder, batch, keep_alive_s))
 
-    def get_model(
-        self,
-        model_id: str,
-        token: RequestToken | None = None,
-        holder: str = "",
-        batch: bool = False,
-        keep_alive_s: float | None = None,
-    ) -> Lease:
-        """The same as `acquire`: a lease, never the bare model."""
-        return self.acquire(model_id, token, holder, batch, keep_alive_s)
+    get_model = acquire  # the name that callers of other managers know
 
     def set_pinned(self, model_id: str, pinned: bool) -> None:
         """Keep a model from timers and evictions, or no longer."""

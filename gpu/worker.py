@@ -224,7 +224,7 @@ class Worker:
             elif message.kind == "hello":
                 child.pid = message.number
             elif message.kind == "failed":
-                child.reason = message.body.decode()
+                child.reason = message.body.decode().rstrip(".")  # it ends sentences of ours
             else:
                 child.take(message)
 

@@ -81,6 +81,10 @@ class DeviceConverter:
         """What a voice's file says of it; raise its `CoreError`, if any."""
         return self.engine.describe(path, identity)
 
+    def open(self) -> None:
+        """Open the device, which imports torch; raise `DeviceUnavailable` if it is not there."""
+        _ = self.leases.gpu
+
     def warm_up(self) -> str | None:
         """Load what every conversion needs: the content encoders and the default F0 estimator.
 

@@ -19,6 +19,7 @@ class ConversionServant:
     def __init__(self, converter: DeviceConverter, number: int) -> None:
         self._converter = converter
         self._number = number
+        converter.open()  # a process without its device must end, so that others take its work
         self._problem = converter.warm_up()
         converter.engine.warm_up()
 

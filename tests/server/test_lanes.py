@@ -14,6 +14,7 @@ from gpu_manager import GPUResourceManager
 from rvc_core.options import ConversionOptions
 from rvc_core.token import Token
 from server.conversion import DeviceConverter
+from server.errors import DeviceUnavailable
 from server.lanes import LocalLane, WorkerLane
 from server.leases import Leases
 from server.records import ConvertRequest
@@ -215,6 +216,17 @@ def test_a_worker_lets_go_of_a_voice_whose_file_is_gone(
     (fake_models / "voices" / "bert.pth").unlink()
     crew.convert(recording, "anna")
     assert crew.workers[0].servant.status()["voices"] == {"anna": "ready"}
+
+
+def test_a_process_does_not_come_up_without_its_device(fake_models: Path) -> None:
+    def build_gpu() -> GPUResourceManager:
+        raise DeviceUnavailable("There is no such GPU.")
+
+    settings = Settings(models_dir=fake_models)
+    leases = Leases(settings, build_gpu)
+    converter = DeviceConverter(settings, leases, FakeEngine(fake_models))
+    with pytest.raises(DeviceUnavailable):
+        ConversionServant(converter, 0)
 
 
 def test_unknown_calls_are_refused(crew: Crew) -> None:
