@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from engines import rvc
 from engines.rvc import ConversionModels, RvcEngine, VoiceSession
 from rvc_core.audio import Audio
-from rvc_core.errors import InvalidCheckpoint, MissingPackage, MissingWeights
+from rvc_core.errors import InvalidCheckpoint, MissingPackage, MissingWeights, OutOfMemory
 from rvc_core.options import ConversionOptions
+from rvc_core.synthesizer import Synthesizer
 from rvc_core.token import Token
 from tests.rvc_core.tiny import FakeContentEncoder, FakeF0Estimator, TinyVoice, tone
 from tests.server.live import write_index
@@ -130,6 +132,25 @@ def test_a_conversion_with_and_without_an_index(
 def test_an_index_that_is_not_wanted_is_not_read(engine: RvcEngine, session: VoiceSession) -> None:
     models = ConversionModels(session, FakeContentEncoder(), FakeF0Estimator(), Path("none.index"))
     assert convert(engine, models, index_rate=0.0).duration_s == 0.5
+
+
+def test_a_device_that_is_full_is_asked_to_make_room(
+    engine: RvcEngine, session: VoiceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def full(*arguments: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    def make_room() -> int:
+        asked.append(1)
+        return 0
+
+    monkeypatch.setattr(Synthesizer, "latent", full)
+    models = ConversionModels(session, FakeContentEncoder(), FakeF0Estimator(), None, make_room)
+    with pytest.raises(OutOfMemory):
+        convert(engine, models, index_rate=0.0)
+    assert asked
 
 
 def test_a_session_says_what_its_voice_is(session: VoiceSession) -> None:

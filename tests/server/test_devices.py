@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server import devices
-from server.devices import list_devices, open_device
+from server.devices import gpu_builder, list_devices, open_device
 from server.errors import DeviceUnavailable
 from server.settings import Settings
 
@@ -63,4 +63,22 @@ def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(DeviceUnavailable, match="cuda:2 was asked for, but torch can use 2"):
             open_device("cuda:2", 1)
     finally:
+        torch.set_num_threads(n_threads)
+
+
+def test_the_settings_bound_what_the_manager_of_a_device_keeps() -> None:
+    import torch
+
+    settings = Settings(
+        gpu_vram_budget="3MiB", max_voices=3, host_cache_mb=2, max_request_seconds=100
+    )
+    n_threads = torch.get_num_threads()
+    gpu = gpu_builder(settings, "cpu", 1)()
+    try:
+        status = gpu.get_status()
+        assert status["devices"][0]["budget_bytes"] == 3 * 2**20
+        assert status["host"]["cache_limit"] == 2 * 2**20
+        assert status["config"] == {"max_counted_models": 3, "max_lease_s": 130.0}
+    finally:
+        gpu.close()
         torch.set_num_threads(n_threads)

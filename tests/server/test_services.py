@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gpu.errors import LoadFailed
-from gpu_manager import GPUResourceManager
+from gpu_manager import GPUResourceManager, Limits
 from rvc_core.audio import Audio
 from rvc_core.errors import (
     Cancelled,
@@ -128,9 +128,12 @@ def test_an_error_of_ours_in_a_loader_comes_out_as_itself(
     model = engine_of(services).content_models()[0]
     broken = type(model)(model.id, load)
     monkeypatch.setattr(services.engine, "content", lambda facts: broken)
-    for _ in range(2):  # the second meets the manager's back-off
-        with pytest.raises(MissingWeights):
+    raised = []
+    for _ in range(3):  # all but the first meet the manager's back-off
+        with pytest.raises(MissingWeights) as caught:
             convert(services, recording)
+        raised.append(caught.value)
+    assert len({id(error) for error in raised}) == 3  # one raised twice gathers tracebacks
 
 
 def test_another_error_in_a_loader_is_the_managers(
@@ -209,6 +212,22 @@ def test_a_voice_whose_file_is_gone_leaves_memory(
     assert services.voices() == []
     models = services.gpu.get_status()["devices"][0]["models"]
     assert [m["id"] for m in models if m["id"].startswith("voice:")] == []
+
+
+def test_voices_count_towards_the_bound_and_shared_models_do_not(
+    fake_models: Path, recording: bytes
+) -> None:
+    (fake_models / "voices" / "bert.pth").write_bytes(b"bert")
+    limits = Limits(counted_models=1)
+    services = services_on(
+        Settings(models_dir=fake_models),
+        lambda: GPUResourceManager("cpu", limits=limits, reaper=False),
+    )
+    convert(services, recording, "anna")
+    convert(services, recording, "bert")
+    assert {v.id: v.state for v in services.voices()} == {"anna": "unloaded", "bert": "ready"}
+    assert services.gpu.states()["content:fake"] == "ready"
+    services.close()
 
 
 def test_caches_go_first_when_memory_runs_out(services: Services, recording: bytes) -> None:
