@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -22,14 +21,6 @@ from tests.gpu.errands import (
     token_on_real_clock,
 )
 from tests.gpu.fakes import FakeClock, until
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    """One worker for all tests that leave it as it was."""
-    with opened() as worker:
-        assert worker.wait_up(PATIENCE_S)
-        yield worker
 
 
 def test_a_task_runs_in_another_process(worker: Worker) -> None:

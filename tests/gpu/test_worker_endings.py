@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,15 +25,6 @@ from tests.gpu.errands import (
     token_on_real_clock,
 )
 from tests.gpu.fakes import FakeClock, until
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    """One worker for all tests that leave it as it was."""
-    with opened() as worker:
-        assert worker.wait_up(PATIENCE_S)
-        yield worker
-
 
 # Cancellation
 

@@ -21,9 +21,9 @@ from server.leases import Leases
 from server.services import Services
 from server.settings import Settings
 from tests.gpu.fakes import in_thread, until
+from tests.server.calls import request_for
 from tests.server.fakes import FakeEngine
 from tests.server.scrapes import below, scrape
-from tests.server.test_services import request_for
 
 PATIENCE_S = 10.0
 GPU = {

@@ -15,9 +15,9 @@ from server.placement import Priority
 from server.services import Services
 from server.settings import Settings
 from tests.gpu.fakes import FakeClock, in_thread, until
+from tests.server.calls import convert, converting, request_for
 from tests.server.fakes import FakeModel, engine_of, services_on
 from tests.server.scrapes import below, scrape
-from tests.server.test_services import convert, converting, request_for
 
 NAMES = ("content:fake", "f0:fcpe", "anna")
 

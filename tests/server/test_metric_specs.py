@@ -5,8 +5,8 @@ from prometheus_client.metrics_core import Metric
 
 from server.metric_specs import GPU_METRICS, WORK_METRICS, MetricSpec
 from server.services import Services
+from tests.server.calls import convert
 from tests.server.scrapes import scrape
-from tests.server.test_services import convert
 from tests.test_docs import table
 
 ALL = (*WORK_METRICS, *GPU_METRICS)

@@ -22,9 +22,9 @@ from server.metrics import Journey, Metrics, outcome_of
 from server.services import Services
 from server.settings import Settings
 from tests.gpu.fakes import FakeClock, in_thread, until
+from tests.server.calls import convert, converting, request_for
 from tests.server.fakes import engine_of, fake_services, services_on
 from tests.server.scrapes import below, scrape
-from tests.server.test_services import convert, converting, request_for
 
 
 def outcomes(services: Services) -> dict[str, float]:
