@@ -27,6 +27,7 @@ if [ "$#" -gt 0 ]; then exec .venv/bin/python -m pytest "$@"; fi
 
 # Coverage is asked of the conversion core, by its own tests; it would slow all others down.
 core=(tests/rvc_core tests/parity tests/speech tests/demo_voice)
-.venv/bin/python -m pytest "${core[@]}" --cov || failed=1
+# They share nothing, so they run side by side; the others start servers and measure times.
+.venv/bin/python -m pytest "${core[@]}" --numprocesses 2 --cov || failed=1
 .venv/bin/python -m pytest "${core[@]/#/--ignore=}" || failed=1
 exit "${failed:-0}"

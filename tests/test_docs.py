@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from api_server import RETRYABLE, STATUSES, create_app
+from api_server import create_app
 from rvc_core.options import OPTION_SPECS
-from server.api.openapi import ANSWER_HEADERS
+from server.api.convert_fields import ANSWER_HEADERS
+from server.api.problems import RETRYABLE, STATUSES
 from server.settings import SETTING_SPECS
 from tests.server.fakes import fake_services
 

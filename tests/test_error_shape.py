@@ -16,8 +16,9 @@ from werkzeug.test import TestResponse
 import gpu.errors
 import rvc_core.errors
 import server.errors
-from api_server import DEFECTS, RETRYABLE, STATUSES, create_app
+from api_server import create_app
 from rvc_core.token import Token
+from server.api.problems import DEFECTS, RETRYABLE, STATUSES
 from tests.rvc_core.recordings import by_soundfile, sine
 from tests.server.fakes import FakeEngine, engine_of, fake_services
 

@@ -8,11 +8,19 @@ import time
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Response, g, jsonify, request
 
 from rvc_core.token import Token
 from server.api.context import ApiContext
+from server.api.convert_fields import (
+    ANSWER_HEADERS,
+    AUDIO_CONTENT,
+    CONVERT_EXAMPLE,
+    CONVERT_HEADERS,
+    convert_forms,
+)
 from server.api.requests import CallLimits, ConvertCall, read_convert_call
+from server.api.route import Answer, Body, Route, json_of
 from server.api.schemas import ConvertAnswer, Timings
 from server.records import ConvertResult
 
@@ -20,13 +28,11 @@ ENCODINGS = {"wav": "pcm_s16le", "flac": "flac", "mp3": "mp3"}
 HEADER_SAFE = " !#$&'()*+,-./:;<=>?@[]^_`{|}~"
 
 
-def create_convert_routes(context: ApiContext) -> Blueprint:
+def convert_routes(context: ApiContext) -> list[Route]:
     """The routes that convert."""
-    routes = Blueprint("convert", __name__)
     services, settings = context.services, context.services.settings
     limits = CallLimits(settings.max_request_seconds, settings.max_keep_alive)
 
-    @routes.post("/api/v1/convert")
     def convert() -> Response:
         call = read_convert_call(request, g.request_id, limits)
         token = Token(call.timeout_s)
@@ -35,7 +41,27 @@ def create_convert_routes(context: ApiContext) -> Blueprint:
             result = services.convert(call.request, token)
         return _answer(call, result)
 
-    return routes
+    return [
+        Route(
+            name="convert",
+            method="POST",
+            paths=("/api/v1/convert",),
+            handler=convert,
+            summary="Convert a recording",
+            description="One recording in, the same in another voice out, as long as it was.",
+            tag="conversion",
+            parameters=CONVERT_HEADERS,
+            body=Body(convert_forms(), example=CONVERT_EXAMPLE),
+            answers=(
+                Answer(
+                    "The converted recording.",
+                    {**AUDIO_CONTENT, **json_of(ConvertAnswer)},
+                    headers=ANSWER_HEADERS,
+                ),
+            ),
+            failures=(400, 404, 413, 415, 503, 504),
+        )
+    ]
 
 
 def _answer(call: ConvertCall, result: ConvertResult) -> Response:

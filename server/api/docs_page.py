@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, redirect
+from flask.typing import ResponseReturnValue
+
+from server.api.route import Access, Answer, Route
 
 ASSETS = "/apidocs/assets"
 # Swagger UI gives the audio element of a POST's answer the request's address, which it cannot
@@ -24,6 +27,16 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; media-src 'self' blob:; frame-ancestors 'none'"
 )
+
+
+def docs_routes() -> list[Route]:
+    """Short addresses of the page; the document leaves them out."""
+
+    def lead() -> ResponseReturnValue:
+        return redirect("/apidocs/")
+
+    there = (Answer("The documentation.", status=302),)
+    return [Route("docs", "GET", ("/", "/docs"), lead, "Go there", "", there, access=Access.PUBLIC)]
 
 
 def add_docs_page(app: Flask, document: dict[str, Any]) -> None:

@@ -6,16 +6,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from flask import Response, jsonify, request
 from pydantic import ValidationError
 
 from rvc_core.errors import InvalidOption
 from server.api.context import ApiContext
+from server.api.route import Access, Answer, Body, Route, json_of
 from server.api.schemas import GpuStatus, MoveRequest, Moves
 from server.errors import InvalidRequest, ModelInUse
-from server.security import require_admin
 
+TAG = "devices"
 STATUS_PATHS = ("/api/v1/gpu/status", "/api/gpu/status")
 OFFLOAD_PATHS = ("/api/v1/gpu/offload", "/api/gpu/offload")
 RELEASE_PATHS = ("/api/v1/gpu/release", "/api/gpu/release", "/api/offload", "/api/v1/cache/clear")
@@ -23,42 +23,49 @@ RELEASE_PATHS = ("/api/v1/gpu/release", "/api/gpu/release", "/api/offload", "/ap
 Move = Callable[[str | None, float], dict[str, Any]]
 
 
-def create_gpu_routes(context: ApiContext) -> Blueprint:
+def gpu_routes(context: ApiContext) -> list[Route]:
     """The routes about devices; those that move models are for administrators."""
-    routes = Blueprint("gpu", __name__)
     services = context.services
 
     def status() -> Response:
         return jsonify(GpuStatus(**services.gpu_status()).model_dump())
 
-    def move_by(move: Move) -> Callable[[], Response]:
-        def answer() -> Response:
-            require_admin(services.settings)
-            wanted = _read_move()
-            moved = Moves(**move(wanted.model, wanted.timeout_s))
-            if moved.skipped and not (moved.offloaded or moved.released):
-                names = ", ".join(
-                    f"{skipped.model} ({skipped.reason})" for skipped in moved.skipped
-                )
-                raise ModelInUse(f"Nothing was moved: {names}.", param="model")
-            return jsonify(moved.model_dump())
+    return [
+        Route(
+            name="gpu_status",
+            method="GET",
+            paths=STATUS_PATHS,
+            handler=status,
+            summary="Where models are, and who waits",
+            tag=TAG,
+            answers=(Answer("All devices.", json_of(GpuStatus)),),
+        ),
+        _move_route("offload", OFFLOAD_PATHS, services.offload, "Move idle models to RAM"),
+        _move_route("release", RELEASE_PATHS, services.release, "Drop idle models from memory"),
+    ]
 
-        return answer
 
-    def metrics() -> Response:
-        return Response(
-            generate_latest(services.metrics.registry), content_type=CONTENT_TYPE_LATEST
-        )
+def _move_route(name: str, paths: tuple[str, ...], move: Move, summary: str) -> Route:
+    def answer() -> Response:
+        wanted = _read_move()
+        moved = Moves(**move(wanted.model, wanted.timeout_s))
+        if moved.skipped and not (moved.offloaded or moved.released):
+            names = ", ".join(f"{skipped.model} ({skipped.reason})" for skipped in moved.skipped)
+            raise ModelInUse(f"Nothing was moved: {names}.", param="model")
+        return jsonify(moved.model_dump())
 
-    for path in STATUS_PATHS:
-        routes.add_url_rule(path, "status", status)
-    offload, release = move_by(services.offload), move_by(services.release)
-    for path in OFFLOAD_PATHS:
-        routes.add_url_rule(path, "offload", offload, methods=["POST"])
-    for path in RELEASE_PATHS:
-        routes.add_url_rule(path, "release", release, methods=["POST"])
-    routes.add_url_rule("/metrics", "metrics", metrics)
-    return routes
+    return Route(
+        name=name,
+        method="POST",
+        paths=paths,
+        handler=answer,
+        summary=summary,
+        tag=TAG,
+        access=Access.ADMIN,
+        body=Body(json_of(MoveRequest), required=False, example={"model": "demo"}),
+        answers=(Answer("What was moved, on all devices.", json_of(Moves)),),
+        failures=(400, 404, 409, 503),
+    )
 
 
 def _read_move() -> MoveRequest:

@@ -1,77 +1,65 @@
-"""The OpenAPI document, drawn from the option table and the models of the answers."""
+"""The OpenAPI document, drawn from the routes and from the models of bodies and answers."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from rvc_core.options import OPTION_SPECS, OptionSpec
 from server import VERSION
-from server.api.gpu import OFFLOAD_PATHS, RELEASE_PATHS, STATUS_PATHS
-from server.api.requests import AUDIO_FIELDS, FORMATS, VOICE_FIELDS
-from server.api.schemas import (
-    ConvertAnswer,
-    ErrorBody,
-    GpuStatus,
-    Health,
-    MoveRequest,
-    Moves,
-    Readiness,
-    ServerInfo,
-    VoiceList,
-)
+from server.api.route import Access, Answer, Body, Content, Json, Parameter, Route
+from server.api.schemas import ErrorBody
 
-Json = dict[str, Any]
-BODIES = (
-    *(ConvertAnswer, ErrorBody, GpuStatus, Health, MoveRequest, Moves, Readiness, ServerInfo),
-    VoiceList,
+PATH_VALUES = {
+    "model_id": "The voice's name.",
+    "job_id": "The job's id.",
+}
+COMMON_HEADERS = (
+    Parameter(
+        "X-Request-Id",
+        "Name of the request, up to 64 of A-Z a-z 0-9 . _ -; else one is made.",
+        "header",
+    ),
 )
-JSON_TYPES = {bool: "boolean", float: "number", int: "integer", str: "string"}
-UNSET: Json = {"example": ""}  # else the page's form begins with an invented value
-REQUEST_HEADERS = {
-    "X-Request-Id": "Name of the request, up to 64 of A-Z a-z 0-9 . _ -; else one is made.",
-    "X-Timeout-Ms": "As timeout_s, in milliseconds; it wins over timeout_s.",
-    "X-Priority": "interactive (the default) or batch, which stands behind it for half a minute.",
-}
-ANSWER_HEADERS = {
-    "X-Audio-Sample-Rate": "Sample rate in Hz.",
-    "X-Audio-Channels": "Number of channels.",
-    "X-Audio-Encoding": "pcm_s16le, flac or mp3.",
-    "X-Model": "The voice, percent-encoded.",
-    "X-Device": "Where it was converted.",
-    "X-Model-State": "What the voice was when the request came: ready, offloaded or unloaded.",
-    "X-Queue-Ms": "Time in line, in milliseconds.",
-    "Server-Timing": "Milliseconds by stage.",
-    "X-Warnings": "What may surprise, percent-encoded where it is not ASCII.",
-}
 FAILURES = {
-    "400": "A field, the voice's file or the audio is not usable.",
-    "401": "The API key is missing or wrong.",
-    "403": "The route is closed: the server is open to the network without a key.",
-    "404": "There is no such voice.",
-    "409": "Nothing could be moved: the models are in use or pinned.",
-    "413": "The body is too large or the audio too long.",
-    "415": "The audio cannot be decoded, or the body is of another type.",
-    "500": "The server failed.",
-    "503": "Not now: too many wait, the server stops, or the device is short of memory.",
-    "504": "The time allowed is over.",
+    400: "Something in the request is not usable; the body names it.",
+    401: "The API key is missing or wrong.",
+    403: "The caller's key, or the way the server is set up, does not allow it.",
+    404: "There is no such thing.",
+    409: "The state of things does not allow it now.",
+    413: "The body is too large or the audio too long.",
+    415: "The audio cannot be decoded, or the body is of another type.",
+    429: "The caller asks for more than its key allows; Retry-After says when to come back.",
+    500: "The server failed.",
+    503: "Not now: too many wait, the server stops, or the device is short of memory.",
+    504: "The time allowed is over.",
+    507: "The disk or the space allowed is full.",
 }
-NOT_OF_CONVERT = {"403", "409"}
+SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+VALUE_IN_PATH = re.compile(r"<(?:\w+:)?(\w+)>")
+SCHEMAS = "#/components/schemas/{model}"
 
 
-def build_document(with_key: bool) -> Json:
-    """The OpenAPI 3.1 document; `with_key` says that /api asks for the API key."""
-    _, definitions = models_json_schema(
-        [(model, "serialization") for model in BODIES], ref_template="#/components/schemas/{model}"
-    )
-    security = {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    }
-    components: Json = {"schemas": definitions["$defs"]}
+def build_document(routes: Sequence[Route], with_key: bool) -> Json:
+    """The OpenAPI 3.1 document; `with_key` says that callers need an API key."""
+    paths: Json = {}
+    for route in routes:
+        for number, path in enumerate(route.paths):
+            address = VALUE_IN_PATH.sub(r"{\1}", path)
+            operation = _operation(route, path, with_key)
+            if number:
+                operation["operationId"] += re.sub(r"\W+", "_", path)
+                operation["deprecated"] = True
+            paths.setdefault(address, {})[route.method.lower()] = operation
+    components: Json = {"schemas": _schemas(routes)}
     if with_key:
-        components["securitySchemes"] = security
+        components["securitySchemes"] = SECURITY
     return {
         "openapi": "3.1.0",
         "info": {
@@ -79,197 +67,109 @@ def build_document(with_key: bool) -> Json:
             "version": VERSION,
             "description": "Converts recordings into other voices.",
         },
-        "paths": {
-            "/api/v1/convert": {"post": _convert(with_key)},
-            "/api/v1/models": {"get": _get("models", "All voices", VoiceList, key=with_key)},
-            "/health": {"get": _get("health", "Is the server alive?", Health, "503")},
-            "/ready": {"get": _get("ready", "Can it convert now?", Readiness, "503")},
-            "/info": {"get": _get("info", "What it is and can do", ServerInfo, key=with_key)},
-            "/metrics": {"get": _metrics(with_key)},
-            **_gpu_paths(with_key),
-        },
+        "paths": paths,
         "components": components,
     }
 
 
-def _convert(with_key: bool) -> Json:
-    name, *others = AUDIO_FIELDS
-    text = f"The recording. In its place: {' or '.join(others)}."
-    audio = {"type": "string", "contentMediaType": "application/octet-stream", "description": text}
-    encoded = {"type": "string", "contentEncoding": "base64", "description": "The recording."}
-    key: set[str] = set() if with_key else {"401"}
-    return {
-        "operationId": "convert",
-        "summary": "Convert a recording",
-        "description": "One recording in, the same in another voice out, as long as it was.",
-        "tags": ["conversion"],
-        "parameters": [_header_in(name, text) for name, text in REQUEST_HEADERS.items()],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {"schema": _object({name: audio} | _fields(), name)},
-                "application/json": {
-                    "schema": _object({"audio_base64": encoded} | _fields(), "audio_base64"),
-                    "example": {"audio_base64": "UklGR...", "model": "demo", "f0_up_key": 2},
-                },
-            },
-        },
+def _operation(route: Route, path: str, with_key: bool) -> Json:
+    guarded = with_key and route.access is not Access.PUBLIC
+    operation: Json = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "tags": [route.tag],
+        "parameters": [
+            *(_path_value(name) for name in VALUE_IN_PATH.findall(path)),
+            *(_parameter(one) for one in (*route.parameters, *COMMON_HEADERS)),
+        ],
         "responses": {
-            "200": {
-                "description": "The converted recording.",
-                "headers": {n: _header_out(text) for n, text in ANSWER_HEADERS.items()},
-                "content": {
-                    **{
-                        media_type: {"schema": {"type": "string", "format": "binary"}}
-                        for media_type in FORMATS.values()
-                    },
-                    "application/json": {"schema": _ref(ConvertAnswer)},
-                },
-            },
-            **_failures(*(code for code in FAILURES if code not in NOT_OF_CONVERT | key)),
+            **{str(answer.status): _answer(answer) for answer in route.answers},
+            **_failures(sorted(_statuses(route, guarded))),
         },
-        **_security(with_key),
     }
+    if route.description:
+        operation["description"] = route.description
+    if route.body is not None:
+        operation["requestBody"] = _body(route.body)
+    if guarded:
+        operation["security"] = [{scheme: []} for scheme in SECURITY]
+    return operation
 
 
-def _fields() -> Json:
-    """Every text field of a conversion, form and JSON alike."""
-    name, *others = VOICE_FIELDS
-    text = "The voice; not needed where there is one only. In its place: " + " or ".join(others)
+def _statuses(route: Route, guarded: bool) -> set[int]:
+    always = {500} if route.access is Access.PUBLIC else {429, 500}
+    by_key = {401} if guarded else set()
+    by_role = {403} if route.access is Access.ADMIN else set()
+    described = {answer.status for answer in route.answers}
+    return ({*route.failures} | always | by_key | by_role) - described
+
+
+def _path_value(name: str) -> Json:
+    schema = {"type": "string", "minLength": 1}
     return {
-        name: {"type": "string", "description": text + ".", **UNSET},
-        **{spec.api: _option(spec) for spec in OPTION_SPECS},
-        "index_path": {
-            "type": "string",
-            "description": "Another index than the voice's own: its name in the index folder.",
-            **UNSET,
-        },
-        "response_format": {
-            "type": "string",
-            "enum": list(FORMATS),
-            "default": "wav",
-            "description": "Format of the answer; else what Accept asks for.",
-        },
-        "timeout_s": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "description": "Time allowed in seconds, waiting included; the server caps it.",
-            **UNSET,
-        },
-        "keep_alive": {
-            "type": "number",
-            "minimum": -1,
-            "description": "Seconds that the voice stays on its device after this conversion; "
-            "0: none, -1: as long as there is room. Unset: as the server is set.",
-            **UNSET,
-        },
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": PATH_VALUES[name],
+        "schema": schema,
     }
 
 
-def _option(spec: OptionSpec) -> Json:
-    schema: Json = {"type": JSON_TYPES[spec.kind], "description": spec.help}
-    if spec.choices is not None:
-        schema["enum"] = list(spec.choices)
-    if spec.low is not None and spec.high is not None:
-        schema["minimum"], schema["maximum"] = spec.low, spec.high
-        for value in spec.also:  # allowed, but nothing between it and the range
-            schema["minimum"] = value
-            schema["not"] = {"exclusiveMinimum": value, "exclusiveMaximum": spec.low}
-    return schema | (UNSET if spec.optional else {"default": spec.default})
+def _parameter(one: Parameter) -> Json:
+    return {"name": one.name, "in": one.place, "description": one.help, "schema": one.schema}
 
 
-def _get(name: str, summary: str, answer: type, *more: str, key: bool = False) -> Json:
-    body = {"application/json": {"schema": _ref(answer)}}
-    same = {code: {"description": "No; the body says why.", "content": body} for code in more}
-    failures = _failures("401", "500") if key else _failures("500")
-    return {
-        "operationId": name,
-        "summary": summary,
-        "tags": ["voices" if name == "models" else "system"],
-        "responses": {"200": {"description": "Yes.", "content": body}, **same, **failures},
-        **_security(key),
-    }
+def _body(body: Body) -> Json:
+    content = _content(body.content)
+    if body.example is not None:
+        content["application/json"]["example"] = body.example
+    return {"required": body.required, "content": content}
 
 
-def _gpu_paths(with_key: bool) -> Json:
-    """Devices and models; each route has further addresses for callers of other servers."""
-    paths: Json = {}
-    for path in STATUS_PATHS:
-        described = _get("gpu_status", "Where models are, and who waits", GpuStatus, key=with_key)
-        paths[path] = {"get": _named(described, path)}
-    for addresses, name, summary in (
-        (OFFLOAD_PATHS, "offload", "Move idle models to RAM"),
-        (RELEASE_PATHS, "release", "Drop idle models from memory"),
-    ):
-        for path in addresses:
-            paths[path] = {"post": _named(_move(name, summary, with_key), path)}
-    return paths
+def _answer(answer: Answer) -> Json:
+    described: Json = {"description": answer.description}
+    if answer.content:
+        described["content"] = _content(answer.content)
+    if answer.headers:
+        described["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in answer.headers.items()
+        }
+    if answer.links:
+        described["links"] = dict(answer.links)
+    return described
 
 
-def _move(name: str, summary: str, with_key: bool) -> Json:
-    body = {"application/json": {"schema": _ref(MoveRequest), "example": {"model": "demo"}}}
-    statuses = ("400", "401", "403", "404", "409", "500", "503")
-    return {
-        "operationId": name,
-        "summary": summary,
-        "tags": ["devices"],
-        "requestBody": {"required": False, "content": body},
-        "responses": {
-            "200": {
-                "description": "What was moved, on all devices.",
-                "content": {"application/json": {"schema": _ref(Moves)}},
-            },
-            **_failures(*(code for code in statuses if with_key or code != "401")),
-        },
-        **_security(with_key),
-    }
-
-
-def _metrics(with_key: bool) -> Json:
-    text = {"text/plain": {"schema": {"type": "string"}}}
-    failures = _failures("401", "500") if with_key else _failures("500")
-    return {
-        "operationId": "metrics",
-        "summary": "Figures for Prometheus",
-        "tags": ["system"],
-        "responses": {"200": {"description": "Its text format.", "content": text}, **failures},
-        **_security(with_key),
-    }
-
-
-def _named(described: Json, path: str) -> Json:
-    """A route under another address needs a name of its own."""
-    name = described["operationId"] + path.removeprefix("/api").replace("/", "_")
-    tags = ["devices"]
-    return {**described, "operationId": name, "tags": tags, "deprecated": "/v1/" not in path}
-
-
-def _object(properties: Json, required: str) -> Json:
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": properties,
-        "required": [required],
-    }
-
-
-def _failures(*statuses: str) -> Json:
+def _failures(statuses: Iterable[int]) -> Json:
     body = {"application/json": {"schema": _ref(ErrorBody)}}
-    return {status: {"description": FAILURES[status], "content": body} for status in statuses}
+    return {str(status): {"description": FAILURES[status], "content": body} for status in statuses}
 
 
-def _security(with_key: bool) -> Json:
-    return {"security": [{"bearer": []}, {"api_key": []}]} if with_key else {}
+def _content(content: Content) -> Json:
+    return {
+        media_type: {"schema": shape if isinstance(shape, dict) else _ref(shape)}
+        for media_type, shape in content.items()
+    }
+
+
+def _schemas(routes: Sequence[Route]) -> Json:
+    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {
+        (ErrorBody, "serialization"): None
+    }
+    for route in routes:
+        for model in _models(route.body.content if route.body else {}):
+            wanted[model, "validation"] = None
+        for answer in route.answers:
+            for model in _models(answer.content):
+                wanted[model, "serialization"] = None
+    _, definitions = models_json_schema(list(wanted), ref_template=SCHEMAS)
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
+
+
+def _models(content: Content) -> list[type[BaseModel]]:
+    return [shape for shape in content.values() if not isinstance(shape, dict)]
 
 
 def _ref(model: type) -> Json:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def _header_in(name: str, description: str) -> Json:
-    schema = {"type": "string"}
-    return {"name": name, "in": "header", "description": description, "schema": schema}
-
-
-def _header_out(description: str) -> Json:
-    return {"description": description, "schema": {"type": "string"}}
+    return {"$ref": SCHEMAS.format(model=model.__name__)}

@@ -1,27 +1,29 @@
-"""Health, readiness, what this server is, and where the documentation is."""
+"""Health, readiness, figures, and what this server is."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from flask import Blueprint, Response, jsonify, redirect
-from werkzeug.wrappers import Response as BaseResponse
+from flask import Response, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from server import VERSION
 from server.api.context import ApiContext
 from server.api.requests import FORMATS
+from server.api.route import Access, Answer, Route, json_of
 from server.api.schemas import Health, Limits, Readiness, ServerInfo
 from server.services import Services
 
 NAME = "voice-server"
+TAG = "system"
 
 
-def create_system_routes(context: ApiContext) -> Blueprint:
+def system_routes(context: ApiContext) -> list[Route]:
     """The routes for operators; health touches neither disk nor device."""
-    routes = Blueprint("system", __name__)
     services = context.services
 
-    @routes.get("/health")
     def health() -> tuple[Response, int]:
         alive = services.is_alive()
         body = Health(
@@ -31,22 +33,51 @@ def create_system_routes(context: ApiContext) -> Blueprint:
         )
         return jsonify(body.model_dump()), 200 if alive else 503
 
-    @routes.get("/ready")
     def ready() -> tuple[Response, int]:
         state = services.ready()
         body = Readiness(ready=state.ready, reasons=list(state.reasons))
         return jsonify(body.model_dump()), 200 if state.ready else 503
 
-    @routes.get("/info")
     def info() -> Response:
         return jsonify(_info(services).model_dump())
 
-    @routes.get("/")
-    @routes.get("/docs")
-    def docs() -> BaseResponse:
-        return redirect("/apidocs/")
+    def metrics() -> Response:
+        return Response(
+            generate_latest(services.metrics.registry), content_type=CONTENT_TYPE_LATEST
+        )
 
-    return routes
+    return [
+        _probe("health", health, "Is the server alive?", Health),
+        _probe("ready", ready, "Can it convert now?", Readiness),
+        Route(
+            name="info",
+            method="GET",
+            paths=("/info",),
+            handler=info,
+            summary="What it is and can do",
+            tag=TAG,
+            answers=(Answer("What this server is.", json_of(ServerInfo)),),
+        ),
+        Route(
+            name="metrics",
+            method="GET",
+            paths=("/metrics",),
+            handler=metrics,
+            summary="Figures for Prometheus",
+            tag=TAG,
+            answers=(Answer("Its text format.", {"text/plain": {"type": "string"}}),),
+        ),
+    ]
+
+
+def _probe(
+    name: str, handler: Callable[[], tuple[Response, int]], summary: str, model: type[BaseModel]
+) -> Route:
+    answers = (
+        Answer("Yes.", json_of(model)),
+        Answer("No; the body says why.", json_of(model), status=503),
+    )
+    return Route(name, "GET", (f"/{name}",), handler, summary, TAG, answers, access=Access.PUBLIC)
 
 
 def _info(services: Services) -> ServerInfo:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from api_server import DEFECTS, STATUSES
 from gpu.errors import GpuError
 from gpu_manager import GPUResourceManager
 from rvc_core.audio import Audio
 from rvc_core.converter import Conversion
 from rvc_core.errors import Cancelled, CoreError, DeadlineExceeded, OutOfMemory, VoiceNotFound
 from rvc_core.token import Token
+from server.api.problems import DEFECTS, STATUSES
 from server.errors import DeviceUnavailable, Draining, QueueFull, ServerError
 from server.metrics import Journey, Metrics, outcome_of
 from server.services import Services

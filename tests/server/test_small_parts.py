@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from server import VERSION
-from server.errors import Unauthorized
 from server.logs import REQUEST_ID, configure_logging
-from server.security import require_key
 from server.sockets import PortInUse, bind, port_of, url_of
 
 
@@ -51,25 +49,6 @@ def test_python_warnings_go_to_the_log(capsys: pytest.CaptureFixture[str]) -> No
         logging.captureWarnings(True)
         warnings.warn("careful", stacklevel=1)
     assert "careful" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("authorization", "x_api_key"), [("Bearer k", ""), ("bearer  k", ""), ("", "k")]
-)
-def test_the_key_opens_in_either_header(authorization: str, x_api_key: str) -> None:
-    require_key(authorization, x_api_key, "k")
-
-
-@pytest.mark.parametrize(
-    ("authorization", "x_api_key"), [("", ""), ("Bearer x", ""), ("Basic k", ""), ("", "ключ")]
-)
-def test_a_wrong_key_does_not(authorization: str, x_api_key: str) -> None:
-    with pytest.raises(Unauthorized):
-        require_key(authorization, x_api_key, "k")
-
-
-def test_without_a_key_all_may_pass() -> None:
-    require_key("", "", None)
 
 
 def test_a_port_in_use_is_told_with_its_setting() -> None:
