@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
-from server.api.context import ApiContext
+from server.api.context import ApiContext, create_context
 from server.api.convert import convert_routes
 from server.api.docs_page import POLICY, add_docs_page, docs_routes
 from server.api.gpu import gpu_routes
@@ -38,7 +38,7 @@ def create_app(services: Services) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["services"] = services
     keyring = Keyring(settings.keys, is_open=not settings.is_loopback)
-    routes = all_routes(ApiContext(services))
+    routes = all_routes(create_context(services))
     add_routes(app, [*routes, *docs_routes()])
     add_docs_page(app, build_document(routes, with_key=keyring.asks_for_keys))
     app.before_request(_begin)

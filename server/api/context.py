@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rvc_core.token import Token
+from server.errors import QueueFull
 from server.services import Services
 
 POLL_S = 0.1
+RESERVED_THREADS = 16
+STREAM_RETRY_S = 5
 
 
 class DisconnectWatcher:
@@ -55,10 +58,43 @@ class DisconnectWatcher:
             time.sleep(self._poll_s)
 
 
+class StreamSlots:
+    """How many answers may be streams at once: each keeps a thread of the WSGI server to its end.
+
+    The rest of the threads is for short requests, so slow readers cannot close the door.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._most = max(1, n_threads - RESERVED_THREADS)
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    def take(self) -> None:
+        """Take a slot; raise `QueueFull` where none is left. Give it back with `give_back`."""
+        with self._lock:
+            if self._taken >= self._most:
+                raise QueueFull(
+                    f"{self._taken} answers are being streamed already; try again later.",
+                    retry_after_s=STREAM_RETRY_S,
+                )
+            self._taken += 1
+
+    def give_back(self) -> None:
+        """Let another stream begin."""
+        with self._lock:
+            self._taken -= 1
+
+
 @dataclass(frozen=True)
 class ApiContext:
-    """The services, and when the app was made (reading of the monotonic clock)."""
+    """What the routes of one app share; `started` is a reading of the monotonic clock."""
 
     services: Services
+    streams: StreamSlots
     watcher: DisconnectWatcher = field(default_factory=DisconnectWatcher)
     started: float = field(default_factory=time.monotonic)
+
+
+def create_context(services: Services) -> ApiContext:
+    """The context of an app over `services`."""
+    return ApiContext(services, StreamSlots(services.settings.waitress_threads))

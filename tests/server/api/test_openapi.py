@@ -9,7 +9,7 @@ from openapi_spec_validator import validate
 
 from api_server import all_routes, create_app
 from rvc_core.options import OPTION_SPECS
-from server.api.context import ApiContext
+from server.api.context import create_context
 from server.api.openapi import build_document
 from server.api.route import Json, Route, route_of
 from server.services import Services
@@ -19,7 +19,7 @@ LEFT_OUT = {"/", "/docs"}  # they lead to the page
 
 @pytest.fixture
 def routes(services: Services) -> list[Route]:
-    return all_routes(ApiContext(services))
+    return all_routes(create_context(services))
 
 
 @pytest.fixture
