@@ -41,7 +41,7 @@ def python_files(*parts: str) -> list[Path]:
 
 
 PRODUCT = python_files(*RANK, "scripts")
-EVERYTHING = [*PRODUCT, *python_files("tests", "benchmarks")]
+EVERYTHING = [*PRODUCT, *python_files("tests", "benchmarks", "deployment", "concurrent_test")]
 
 
 @functools.cache

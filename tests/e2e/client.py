@@ -27,6 +27,7 @@ from urllib.request import Request, urlopen
 READY_S = 60.0  # for a server that has just been started
 REQUEST_S = 120.0
 RATE = 16_000
+BUSY = (429, 503)
 LARGEST = 30_000  # of 32,767
 
 
@@ -36,6 +37,14 @@ class Unusable(Exception):
 
 class Failed(Exception):
     """A conversion got no answer, or a refusal."""
+
+
+class Busy(Failed):
+    """The server takes no more just now; `retry_after_s` is when to come back."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Headers(Protocol):
@@ -111,9 +120,23 @@ class Client:
                 ended = time.perf_counter()
                 return _read(job, answer.headers, answer.read(), (started, ended))
         except HTTPError as error:
-            raise Failed(f"{job.voice} was refused with {error.code}: {_reason(error)}") from error
+            message = f"{job.voice} was refused with {error.code}: {_reason(error)}"
+            if error.code in BUSY:
+                raise Busy(message, float(error.headers.get("Retry-After", "1"))) from error
+            raise Failed(message) from error
         except (OSError, HTTPException) as error:
             raise Failed(f"{job.voice} got no answer: {error}") from error
+
+    def convert_patiently(self, job: Job, recording: bytes) -> Answer:
+        """Convert, and come back when the server says that it is busy."""
+        deadline = time.monotonic() + REQUEST_S
+        while True:
+            try:
+                return self.convert(job, recording)
+            except Busy as busy:
+                if time.monotonic() + busy.retry_after_s > deadline:
+                    raise
+                time.sleep(busy.retry_after_s)
 
     def _get(self, path: str, *keys: str) -> list[Any]:
         try:
@@ -177,14 +200,19 @@ class Setup:
 
 
 def read_setup(environment: Mapping[str, str]) -> Setup:
-    """Read HOST, API_KEY, MODELS and AUDIO; what is empty counts as not set."""
+    """Read HOST, API_KEY, MODELS (or MODEL) and AUDIO; what is empty counts as not set."""
     host = (environment.get("HOST") or "http://127.0.0.1:7861").rstrip("/")
     if not host.startswith(("http://", "https://")):
         raise Unusable(f"HOST must begin with http:// or https://, not {host!r}.")
-    names = [name.strip() for name in environment.get("MODELS", "").split(",")]
-    wanted = tuple(name for name in names if name)
+    names = environment.get("MODELS") or environment.get("MODEL") or ""
+    wanted = tuple(_voice(name.strip()) for name in names.split(",") if name.strip())
     client = Client(host, environment.get("API_KEY", ""))
     return Setup(client, wanted, environment.get("AUDIO", ""), environment)
+
+
+def _voice(name: str) -> str:
+    """The name of a voice whose file may be named."""
+    return name.removesuffix(".pth").removesuffix(".safetensors")
 
 
 def at_once(client: Client, jobs: Sequence[Job], recording: bytes) -> list[Answer]:

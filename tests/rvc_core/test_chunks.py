@@ -52,7 +52,8 @@ def test_chunks_cover_the_recording_once_on_the_grid(n_samples: int, seed: int) 
         assert before.stop == after.start
         assert after.start % STANDARD_GRID == 0
     if len(chunks) > 1:
-        assert all(c.stop - c.start <= 12 * SAMPLE_RATE for c in chunks)
+        # 8 s, 2 s more at either end, and a rest of under 1 s that is not cut off
+        assert all(c.stop - c.start <= 13 * SAMPLE_RATE for c in chunks)
         assert min(c.stop - c.start for c in chunks) >= SAMPLE_RATE
 
 
