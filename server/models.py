@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from rvc_core.errors import VoiceNotFound
 from rvc_core.library import VoiceEntry, VoiceLibrary, file_hash, listing
 from server.errors import VoiceRequired
 
@@ -39,6 +40,10 @@ class ModelRegistry:
         """The index of that name or path relative to the index folder; raise `IndexNotFound`."""
         return self._library.find_index(given)
 
+    def indexes_of(self, name: str) -> list[Path]:
+        """Indexes that belong to a voice of that name by their own, whether it is there or not."""
+        return self._library.indexes_of(name)
+
     def known_hash(self, entry: VoiceEntry) -> str | None:
         """What `content_hash` said about the file as it is now, if it was asked."""
         return self._hashes.get(entry.identity)
@@ -48,6 +53,11 @@ class ModelRegistry:
         with self._hashing:
             known = self.known_hash(entry)
             if known is None:
-                known = file_hash(entry.path)[:8]
+                try:
+                    known = file_hash(entry.path)[:8]
+                except FileNotFoundError:  # removed while a request for it stood in line
+                    raise VoiceNotFound(
+                        f"The voice {entry.name!r} was removed.", param="model", value=entry.name
+                    ) from None
                 self._hashes[entry.identity] = known
             return known
