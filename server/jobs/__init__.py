@@ -1,0 +1,1 @@
+"""Jobs that outlive requests, connections and the process itself."""
