@@ -83,6 +83,13 @@ class GPUResourceManager:
 
     get_model = acquire  # the name that callers of other managers know
 
+    def borrow(self, model_id: str, holder: str = "") -> Lease:
+        """Lease a model in passing: its idle timers run on, and it is never loaded for this.
+
+        Raises the `GpuError` `not_ready` unless it is on its device and free.
+        """
+        return self._manager.acquire(model_id, None, Terms(holder, passing=True))
+
     def set_pinned(self, model_id: str, pinned: bool) -> None:
         """Keep a model from timers and evictions, or no longer."""
         self._manager.set_pinned(model_id, pinned)
@@ -109,13 +116,28 @@ class GPUResourceManager:
         """Have `drop_caches` called first when the device is out of memory."""
         self._manager.on_memory_failure(drop_caches)
 
-    def force_offload(self, model_id: str | None = None, timeout_s: float = 10.0) -> ForceResult:
-        """Move a model, or all that are not pinned, to host memory; wait for leases to end."""
-        return self._manager.force(model_id, "offload", timeout_s)
+    def set_timers(self, model_id: str, offload_after_s: float, release_after_s: float) -> None:
+        """Give a model other idle timers; they count from its last use, as before."""
+        self._manager.tuner.set_timers(model_id, offload_after_s, release_after_s)
 
-    def force_release(self, model_id: str | None = None, timeout_s: float = 10.0) -> ForceResult:
-        """Drop a model, or all that are not pinned; wait for leases to end."""
-        return self._manager.force(model_id, "release", timeout_s)
+    def set_bounds(self, budget_bytes: int | None, counted_models: int | None) -> None:
+        """Give the device another budget and number of counted models; what is over them goes."""
+        self._manager.tuner.set_bounds(budget_bytes, counted_models)
+
+    def force_offload(
+        self, model_id: str | None = None, timeout_s: float = 10.0, cancel: bool = False
+    ) -> ForceResult:
+        """Move a model, or all that are not pinned, to host memory; wait for leases to end.
+
+        With `cancel` their requests are told to end first.
+        """
+        return self._manager.force(model_id, "offload", timeout_s, cancel)
+
+    def force_release(
+        self, model_id: str | None = None, timeout_s: float = 10.0, cancel: bool = False
+    ) -> ForceResult:
+        """Drop a model, or all that are not pinned; wait for leases to end, or `cancel` them."""
+        return self._manager.force(model_id, "release", timeout_s, cancel)
 
     def run_due(self) -> int:
         """Do what idle timers ask for now, in this thread; return the number of moves."""

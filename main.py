@@ -36,17 +36,17 @@ def main(arguments: Sequence[str] | None = None, ui_factory: UiFactory | None = 
     """Serve until a signal comes; the exit code is 0 then, 1 after a failure, 2 if misused."""
     try:
         settings = Settings.from_environment().with_flags(arguments or ())
+        configure_logging(settings)
     except InvalidSetting as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    configure_logging(settings.log_level)
     prepare_environment(settings)
     for note in [*unknown_keys(), *exposure_notes(settings)]:
         logger.warning("%s", note)
     stop = _stop_on_signals()
     try:
         return _serve(settings, stop, ui_factory or _create_ui)
-    except PortInUse as error:
+    except (InvalidSetting, PortInUse) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
@@ -63,7 +63,7 @@ def exposure_notes(settings: Settings) -> list[str]:
     """What the operator of a server that others can reach should know."""
     if settings.is_loopback:
         return []
-    if settings.api_key is None:
+    if not settings.keys:
         return [
             f"ANYBODY who reaches {settings.bind_host} can use this server: BIND_HOST opens it "
             "to the network and no API_KEY is set."

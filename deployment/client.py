@@ -145,7 +145,7 @@ class VoiceClient:
         return _converted(self._result_of(job_id, on_progress))
 
     def cancel(self, job_id: str) -> None:
-        """End a job, and remove what it made."""
+        """End a job and remove what it made."""
         self._ask("DELETE", f"/api/v1/jobs/{quote(job_id, safe='')}")
 
     def voices(self) -> list[dict[str, Any]]:
@@ -168,6 +168,8 @@ class VoiceClient:
         while True:
             job = self.job(job_id, WAIT_S)
             on_progress(float(job.get("progress") or 0.0))
+            if job["state"] == "failed":
+                raise ApiError(409, job["error"])
             if job["state"] in FINISHED:
                 return self._ask("GET", f"/api/v1/jobs/{quote(job_id, safe='')}/result")
 

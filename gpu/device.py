@@ -19,6 +19,7 @@ from gpu.pressure import PressureLevel
 from gpu.reaper import Reaper
 from gpu.scheduler import Scheduler
 from gpu.state import Limits, ModelSpec, RequestToken, Snapshot, Terms
+from gpu.tuning import Tuner
 from gpu.watch import MemorySample, MemoryWatch
 
 Runner = Callable[[str, Callable[[], object]], None]
@@ -47,6 +48,7 @@ class DeviceManager:
         self._moves = Moves(self._books, self._scheduler, endings, effects)
         self._force = Force(self._books, self._scheduler, self._moves)
         self._reaper = Reaper(self._books, self._scheduler, self._start)
+        self.tuner = Tuner(self._books, self._scheduler)
 
     def start_reaper(self) -> None:
         """Let idle timers run by themselves; without it `run_due` must be called."""
@@ -142,9 +144,11 @@ class DeviceManager:
         """Have `drop_caches` called first when the device is out of memory."""
         self._moves.room.on_failure.append(drop_caches)
 
-    def force(self, model_id: str | None, action: ForceAction, timeout_s: float) -> ForceResult:
-        """Offload or release one model, or all but the pinned ones."""
-        return self._force.run(model_id, action, timeout_s)
+    def force(
+        self, model_id: str | None, action: ForceAction, timeout_s: float, cancel: bool = False
+    ) -> ForceResult:
+        """Offload or release one model, or all but the pinned ones; `cancel` ends who has them."""
+        return self._force.run(model_id, action, timeout_s, cancel)
 
     def run_due(self) -> int:
         """Do in this thread what the timers ask for now; return how many moves that were."""

@@ -71,6 +71,12 @@ class WaitExpired(GpuError):
     retryable = True
 
 
+class NotReady(GpuError):
+    """The model is not on its device, or is in use, and the request was only to pass by."""
+
+    code = "not_ready"
+
+
 class Draining(GpuError):
     """The manager is shutting down and grants no more leases."""
 

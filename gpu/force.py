@@ -28,11 +28,15 @@ class Skipped:
 
 @dataclass
 class ForceResult:
-    """What a forced move did; `freed_bytes` counts the device's memory."""
+    """What a forced move did: `cancelled` are the holders that had to end for it.
+
+    `freed_bytes` counts the device's memory.
+    """
 
     offloaded: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
     freed_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,8 +52,14 @@ class Force:
         self._scheduler = scheduler
         self._moves = moves
 
-    def run(self, model_id: str | None, action: ForceAction, timeout_s: float) -> ForceResult:
-        """Move one model, or all but the pinned ones, waiting for leases up to `timeout_s`."""
+    def run(
+        self, model_id: str | None, action: ForceAction, timeout_s: float, cancel: bool = False
+    ) -> ForceResult:
+        """Move one model, or all but the pinned ones, waiting for leases up to `timeout_s`.
+
+        With `cancel`, whoever has a lease now is told to end. Its model is moved only then: bytes
+        in use are never taken away.
+        """
         result = ForceResult()
         with self._scheduler.gate:
             if model_id is not None:
@@ -61,10 +71,15 @@ class Force:
                     for e in self._books.entries.values()
                     if e.pinned and _is_held(e, action)
                 ]
-        return self.move(targets, action, timeout_s, result)
+        return self.move(targets, action, timeout_s, result, cancel)
 
     def move(
-        self, targets: Iterable[Entry], action: ForceAction, timeout_s: float, result: ForceResult
+        self,
+        targets: Iterable[Entry],
+        action: ForceAction,
+        timeout_s: float,
+        result: ForceResult,
+        cancel: bool = False,
     ) -> ForceResult:
         """Move `targets`; new requests for them queue up behind the move."""
         deadline = self._books.clock() + timeout_s
@@ -72,6 +87,8 @@ class Force:
         with self._scheduler.gate:
             for entry in pending:
                 entry.draining += 1
+            if cancel:
+                result.cancelled += self._cancel_holders(pending)
         try:
             while pending:
                 self._move_idle(pending, action, result)
@@ -86,6 +103,14 @@ class Force:
                     result.skipped.append(in_use)
                     self._scheduler.undrain(entry)
         return result
+
+    def _cancel_holders(self, targets: Iterable[Entry]) -> list[str]:
+        """Tell them once the lock is free; the answer is who they are."""
+        leases = [lease for entry in targets for lease in entry.leases if lease.token is not None]
+        for lease in leases:
+            assert lease.token is not None
+            self._scheduler.gate.later(lease.token.cancel)
+        return sorted({lease.holder for lease in leases})
 
     def _move_idle(self, pending: list[Entry], action: ForceAction, result: ForceResult) -> None:
         for entry in list(pending):

@@ -58,7 +58,8 @@ class Grants:
             lambda lease: give_back((entry, lease)),
         )
         entry.leases.add(waiter.lease)
-        entry.last_used = now
+        if not waiter.terms.passing:
+            entry.last_used = now
         waiter.wake()
 
     def refuse_all(self, entry: Entry, error: Callable[[], GpuError]) -> None:

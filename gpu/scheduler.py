@@ -15,6 +15,7 @@ from gpu.errors import (
     Draining,
     LoadBackoff,
     ModelNotFound,
+    NotReady,
     WaitExpired,
 )
 from gpu.gate import Gate
@@ -64,6 +65,8 @@ class Scheduler:
     def request(self, model_id: str, terms: Terms, token: RequestToken | None) -> Waiter:
         """Queue for a model; the waiter has its lease already if the model is ready."""
         entry, now = self._books.find(model_id), self._books.clock()
+        if terms.passing and not entry.has_room:
+            raise NotReady(f"{model_id} is not free on its device.")
         if entry.state is ModelState.FAILED:
             self._leave_failed(entry, now)
         called_off = self._call_off_offload(entry)
@@ -158,8 +161,9 @@ class Scheduler:
     def _take_back(self, returned: tuple[Entry, Lease]) -> None:
         entry, lease = returned
         entry.leases.discard(lease)
-        entry.keep_alive_s = lease.terms.keep_alive_s
-        entry.idle_since = entry.last_used = self._books.clock()
+        if not lease.terms.passing:
+            entry.keep_alive_s = lease.terms.keep_alive_s
+            entry.idle_since = entry.last_used = self._books.clock()
         self._grants.serve(entry)
         if entry.leases:
             return

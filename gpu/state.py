@@ -70,11 +70,14 @@ class Terms:
     A `batch` request waits behind others until it has aged. `keep_alive_s` replaces the model's
     offload timer after this lease, and its release timer where that is shorter: 0 = leaves its
     device at once, -1 = stays until its room is needed, None = the model's own timers.
+    A `passing` request only looks: it is refused unless the model is on its device and free, and
+    leaves its timers as they are.
     """
 
     holder: str = ""
     batch: bool = False
     keep_alive_s: float | None = None
+    passing: bool = False
 
     def __post_init__(self) -> None:
         value = self.keep_alive_s

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from gpu.channel import Message
 from gpu.child import SLICE_S, Child, slice_s
 from gpu.effects import attempt
-from gpu.errors import Draining, WorkerLost
+from gpu.errors import Draining, WorkerBusy, WorkerLost
 from gpu.parcel import open_outcome, unpack
 from gpu.restarts import OPEN_S, Restarts
 from gpu.state import RequestToken
@@ -72,6 +72,7 @@ class Worker:
         self._clock = clock
         self._on_change = on_change
         self._restarts = Restarts()
+        self._renewing = False  # its end was asked for: it is no death
         self._turn = threading.Lock()  # held by the one who has a task in the process
         self._stop = threading.Event()
         self._thread = threading.Thread(
@@ -112,6 +113,29 @@ class Worker:
             if child is None or self._state != "up":
                 raise self._not_up()
         return child.ask(name, arguments, timeout_s)
+
+    def build_with(self, build: Callable[[], Servant]) -> None:
+        """Make the servants of further processes in another way."""
+        self._build = pickle.dumps(build)
+
+    def renew(self, timeout_s: float) -> None:
+        """End the process as soon as its task has ended, and start another.
+
+        Raises `WorkerBusy` if the task does not end in time, `WorkerLost` if no process is up.
+        """
+        if not self._turn.acquire(timeout=timeout_s):
+            raise WorkerBusy(f"{self._name} did not end its task within {timeout_s:g} s.")
+        try:
+            with self._changed:
+                child = self._child
+                if child is None or self._state != "up":
+                    raise self._not_up()
+                self._renewing = True
+            child.close_servant(CLOSE_S)
+            child.kill("another one was asked for")
+            child.gone.wait(JOIN_S)
+        finally:
+            self._turn.release()
 
     def wait_up(self, timeout_s: float) -> bool:
         """Wait until the worker takes tasks; False if it does not by then, or is broken."""
@@ -245,7 +269,8 @@ class Worker:
     def _lose(self, child: Child | None) -> float:
         """Note the death; when to start again, on the worker's clock."""
         closing, now = self._stop.is_set(), self._clock()
-        delay_s = self._restarts.died(now)
+        renewing, self._renewing = self._renewing, False
+        delay_s = 0.0 if renewing else self._restarts.died(now)
         state: WorkerState = "broken" if delay_s is None else "restarting"
         with self._changed:
             self._child = self._beat = self._status = None
@@ -255,7 +280,7 @@ class Worker:
             self._changed.notify_all()
         if child is not None:
             child.bury(join=closing)
-        if not closing:
+        if not closing and not renewing:
             logger.warning("%s was lost: %s.", self._name, self._last_error)
         attempt(self._on_change, "on_change")
         return now + (OPEN_S if delay_s is None else delay_s)

@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from rvc_core.token import Token
-from server.errors import Draining, QueueFull
+from server.errors import Draining, QueueFull, ServerError
 from server.placement import Ask, Lane, Limits, Priority, Reason, Running, Wait, plan, remaining_s
 from server.service_times import ServiceTimes
 
+RESERVED: ContextVar[Token | None] = ContextVar("RESERVED", default=None)  # what `reserve` keeps
 POLL_S = 0.05  # how late a waiter may notice that its token was cancelled
 CROWDED = frozenset({"hard", "critical"})  # levels of memory pressure that halve the slots
 
@@ -30,11 +32,12 @@ class LaneFacts:
 
 @dataclass
 class Place:
-    """A slot of lane number `lane`, kept for one conversion."""
+    """A slot of lane number `lane`, kept for one conversion, or for less if not `is_run`."""
 
     lane: int
     key: str
     started: float
+    is_run: bool = True
     loads: list[tuple[float, bool]] = field(default_factory=list)
 
     def note_load(self, seconds: float, restored: bool) -> None:
@@ -91,24 +94,29 @@ class Admission:
         self._times = ServiceTimes()
 
     @contextmanager
-    def admit(self, token: Token) -> Iterator[None]:
-        """Be inside for the time of the block; raise `QueueFull` or `Draining` at the door."""
-        self._look()
-        with self._changed:
-            if self._closed:
-                raise Draining("The server is shutting down.", retry_after_s=10)
-            if len(self._tokens) >= self._most_inside():
-                raise QueueFull(
-                    f"{len(self._tokens)} conversions are at hand already; try again later.",
-                    retry_after_s=self._retry_after_s(),
-                )
-            self._tokens.add(token)
+    def reserve(self, on_refusal: Callable[[ServerError], None]) -> Iterator[None]:
+        """Keep room for what this context will `admit`, as `admit` raises; `on_refusal` hears."""
+        seat = Token()
+        try:
+            self._enter(seat)
+        except ServerError as error:
+            on_refusal(error)
+            raise
+        before = RESERVED.set(seat)
         try:
             yield
         finally:
-            with self._changed:
-                self._tokens.discard(token)
-                self._changed.notify_all()
+            RESERVED.reset(before)
+            self._exit(seat)
+
+    @contextmanager
+    def admit(self, token: Token) -> Iterator[None]:
+        """Be inside for the time of the block; raise `QueueFull` or `Draining` at the door."""
+        self._enter(token, in_place_of=RESERVED.get())
+        try:
+            yield
+        finally:
+            self._exit(token)
 
     @contextmanager
     def place(
@@ -124,7 +132,8 @@ class Admission:
             self._join(waiter)
             self._wait_for_turn(waiter, token)
             yield self._places[ticket]
-            self._learn(self._places[ticket])  # a failed run tells nothing about a whole one
+            if self._places[ticket].is_run:
+                self._learn(self._places[ticket])  # a failed run tells nothing about a whole one
         finally:
             self._leave(ticket)
 
@@ -195,6 +204,25 @@ class Admission:
         with self._changed:
             for token in self._tokens:
                 token.cancel()
+
+    def _enter(self, token: Token, in_place_of: Token | None = None) -> None:
+        self._look()
+        with self._changed:
+            if self._closed:
+                raise Draining("The server is shutting down.", retry_after_s=10)
+            if in_place_of in self._tokens:
+                self._tokens.discard(in_place_of)
+            elif len(self._tokens) >= self._most_inside():
+                raise QueueFull(
+                    f"{len(self._tokens)} conversions are at hand already; try again later.",
+                    retry_after_s=self._retry_after_s(),
+                )
+            self._tokens.add(token)
+
+    def _exit(self, token: Token) -> None:
+        with self._changed:
+            self._tokens.discard(token)
+            self._changed.notify_all()
 
     def _join(self, waiter: _Waiter) -> None:
         self._look()

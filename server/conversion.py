@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from engines.rvc import ConversionModels, RvcEngine
 from gpu.errors import GpuError
+from gpu.force import ForceResult
 from rvc_core.errors import CoreError
 from rvc_core.token import Token
+from server.canary import Trial, try_voice
 from server.devices import MIB, gpu_builder
 from server.errors import ServerError
 from server.leases import Leases, Waits, Wish
 from server.models import ModelRegistry
-from server.records import ConversionTask, Converted
+from server.records import ConversionTask, Converted, Loaded, LoadTask, ResultPart
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rvc_core.audio import Audio
+    from rvc_core.converter import Part
     from rvc_core.run import Progress
     from rvc_core.voice import VoiceFacts
 
 logger = logging.getLogger(__name__)
+
+MOVE_S = 60.0  # for conversions that came meanwhile to end, before a voice goes to host memory
 
 
 class DeviceConverter:
@@ -45,7 +50,7 @@ class DeviceConverter:
         self,
         task: ConversionTask,
         token: Token,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_report: Callable[[Progress | ResultPart], None] | None = None,
     ) -> Converted:
         """Convert one recording."""
         # Content encoder, then F0, then the voice: whoever has the voice waits for no more
@@ -69,8 +74,38 @@ class DeviceConverter:
             make_room = partial(gpu.make_room, voice.id)
             models = ConversionModels(session, content, f0, task.index, make_room)
             convert = partial(self.engine.convert, models, task.audio, task.options, token)
-            done = gpu.work_with(voice.id, partial(convert, on_progress))
+            on_part = self._part_reporter(task, waits, on_report)
+            done = gpu.work_with(voice.id, partial(convert, on_report, on_part))
         return Converted(done, self.leases.device, waits.state, waits.queue_s, waits.load_s)
+
+    def _part_reporter(
+        self,
+        task: ConversionTask,
+        waits: Waits,
+        on_report: Callable[[ResultPart], None] | None,
+    ) -> Callable[[Part], None] | None:
+        if on_report is None or not task.streams:
+            return None
+        name, device = task.entry.name, self.leases.device
+
+        def report(part: Part) -> None:
+            on_report(ResultPart(part, name, device, waits.state, waits.queue_s))
+
+        return report
+
+    def load(self, task: LoadTask, token: Token) -> Loaded:
+        """Bring a voice to this device, or to host memory, and say what became of it."""
+        name, waits = task.entry.name, Waits()
+        self.leases.set_pinned(name, task.is_pinned)
+        voice = self.engine.voice(name, self.registry.content_hash(task.entry), task.entry.path)
+        with self.leases.voice(name, voice, Wish(task.request_id, waits, token)) as session:
+            n_bytes = session.nbytes
+        if task.to_host:
+            self.leases.gpu.force_offload(voice.id, min(token.remaining_s(), MOVE_S))
+        state = self.leases.states().get(name, "unloaded")
+        device = {"ready": self.leases.device, "offloaded": "cpu"}.get(state)
+        seconds = waits.queue_s + waits.load_s
+        return Loaded(name, state, device, n_bytes, seconds, waits.state)
 
     def f0_curve(self, audio: Audio, method: str) -> NDArray[np.float64]:
         """The pitch of `audio` in Hz on a 10 ms grid, 0 where it is unvoiced."""
@@ -99,14 +134,23 @@ class DeviceConverter:
             return error.message
         return None
 
-    def force(self, action: str, voice: str | None, timeout_s: float) -> dict[str, Any]:
-        """Offload or release one voice, or all models but the pinned ones."""
+    def force(
+        self, action: str, voice: str | None, timeout_s: float, cancel: bool = False
+    ) -> dict[str, Any]:
+        """Offload or release one voice, or all models but the pinned ones.
+
+        With `cancel`, the conversions that use them are ended first.
+        """
         model_id = None if voice is None else self.leases.model_id(voice)
         if not self.leases.is_open or (voice is not None and model_id is None):
-            return {"offloaded": [], "released": [], "skipped": [], "freed_bytes": 0}
+            return ForceResult().to_dict()
         gpu = self.leases.gpu
         move = gpu.force_offload if action == "offload" else gpu.force_release
-        return move(model_id, timeout_s).to_dict()
+        return move(model_id, timeout_s, cancel).to_dict()
+
+    def try_voice(self) -> Trial:
+        """See whether a voice that is on the device still works."""
+        return try_voice(self)
 
     def status(self) -> dict[str, Any] | None:
         """The device, its models and this process's host memory; None while it was never used."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rvc_core.token import Token
 from server.admission import Admission
-from server.lanes import NOTHING_MOVED, Lane, OnProgress
+from server.canary import Trial
+from server.lanes import NOTHING_MOVED, Lane, OnReport, WorkerLane
 from server.metrics import Journey
 from server.placement import Priority
-from server.records import ConversionTask, Converted
+from server.records import ConversionTask, Converted, Loaded, LoadTask
 from server.settings import Settings
 
 OpenLanes = Callable[[Callable[[], None]], Sequence[Lane]]
+NOBODY: Mapping[int, str] = {}
 WARMEST = ("ready", "loading", "offloading", "offloaded", "releasing", "failed", "unloaded")
 
 
@@ -38,27 +41,36 @@ class Fleet:
         task: ConversionTask,
         token: Token,
         priority: Priority,
-        on_progress: OnProgress | None,
+        on_report: OnReport | None,
         journey: Journey,
     ) -> Converted:
         """Convert on the best device; `journey` is told of the wait for it."""
         journey.join()
         with self.admission.place(token, task.entry.name, priority) as place:
-            journey.start()
-            done = self._lanes[place.lane].convert(task, token, on_progress)
+            journey.start(place.lane)
+            done = self._lanes[place.lane].convert(task, token, on_report)
             if done.state_at_arrival != "ready":
                 place.note_load(done.load_s, restored=done.state_at_arrival == "offloaded")
             return done
+
+    def load(self, task: LoadTask, token: Token) -> Loaded:
+        """Bring a voice to the device where a conversion with it would run now."""
+        name = task.entry.name
+        with self.admission.admit(token), self.admission.place(token, name) as place:
+            place.is_run = False
+            return self._lanes[place.lane].load(task, token)
 
     def warm_up(self) -> None:
         """Have every device load what all conversions share."""
         for lane in self._lanes:
             lane.warm_up()
 
-    @property
-    def is_served(self) -> bool:
-        """Whether a device takes work and has what it needs."""
-        return any(lane.facts().is_up and not lane.problem() for lane in self._lanes)
+    def is_served(self, failed: Mapping[int, str] = NOBODY) -> bool:
+        """Whether a device takes work and has what it needs; those in `failed` do not count."""
+        return any(
+            lane.facts().is_up and not lane.problem() and number not in failed
+            for number, lane in enumerate(self._lanes)
+        )
 
     @property
     def is_local(self) -> bool:
@@ -71,9 +83,24 @@ class Fleet:
         meant = self._lanes if self.is_local else self._lanes[:-1]
         return [lane.device for lane in meant]
 
-    def problems(self) -> list[str]:
-        """What is wrong with which device."""
-        return [problem for lane in self._lanes if (problem := lane.problem())]
+    @property
+    def workers(self) -> list[WorkerLane]:
+        """The devices that have processes of their own."""
+        return [lane for lane in self._lanes if isinstance(lane, WorkerLane)]
+
+    def problems(self, failed: Mapping[int, str] = NOBODY) -> list[str]:
+        """What is wrong with which device, by itself or as `failed` says."""
+        found = [lane.problem() or failed.get(n) for n, lane in enumerate(self._lanes)]
+        return [problem for problem in found if problem]
+
+    def try_voices(self) -> dict[int, Trial]:
+        """See on each device whether a voice that is there still works."""
+        return {number: lane.try_voice() for number, lane in enumerate(self._lanes)}
+
+    def change(self, settings: Settings) -> None:
+        """Have all devices work by other idle timers and bounds."""
+        for lane in self._lanes:
+            lane.change(settings)
 
     def states(self) -> dict[str, tuple[str, str | None]]:
         """State and device by voice name, of the device where it is warmest."""
@@ -106,11 +133,18 @@ class Fleet:
             "waiting": [asdict(waiting) for waiting in self.admission.waiting()],
         }
 
-    def force(self, action: str, voice: str | None, timeout_s: float) -> dict[str, Any]:
+    def n_waiting(self) -> dict[int, int]:
+        """How many conversions in line are expected on which lane, by its number."""
+        line = self.admission.waiting()
+        return Counter(waiting.lane for waiting in line if waiting.lane is not None)
+
+    def force(
+        self, action: str, voice: str | None, timeout_s: float, cancel: bool = False
+    ) -> dict[str, Any]:
         """Offload or release a voice, or all models but the pinned ones, on every device."""
         total = dict(NOTHING_MOVED)
         for lane in self._lanes:
-            moved = lane.force(action, voice, timeout_s)
+            moved = lane.force(action, voice, timeout_s, cancel)
             total = {key: total[key] + moved[key] for key in total}
         return total
 

@@ -13,8 +13,10 @@ from server.errors import Forbidden, Unauthorized
 
 USE = "use"
 ADMIN = "admin"
+ANONYMOUS = "anonymous"  # the name of callers without a key
 ROLES = frozenset({USE, ADMIN})
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+OF_PROXIES = frozenset({"basic", "digest", "negotiate"})  # schemes of Authorization
 DIGEST = re.compile(r"[0-9a-f]{64}")
 FIELDS = {"name", "sha256", "roles", "rate", "concurrency"}
 
@@ -54,27 +56,36 @@ class Keyring:
     def __init__(self, keys: Sequence[Key], is_open: bool) -> None:
         self._keys = tuple(keys)
         # Without a key, nobody tells the operator of a server from any other on the network.
-        self._anonymous = Caller("anonymous", frozenset({USE}) if is_open else ROLES)
+        self._anonymous = Caller(ANONYMOUS, frozenset({USE}) if is_open else ROLES)
 
     @property
     def asks_for_keys(self) -> bool:
         """Whether callers need a key."""
         return bool(self._keys)
 
-    def identify(self, authorization: str, x_api_key: str) -> Caller:
-        """The caller whose key is in one of the two headers; raise `Unauthorized`."""
+    def identify(self, authorization: str | None, x_api_key: str | None) -> Caller:
+        """The caller whose key is in the headers, None where not sent; raise `Unauthorized`.
+
+        Where both carry one, both must be right; what a proxy is sent beside it is its affair.
+        """
         if not self._keys:
             return self._anonymous
-        scheme, _, token = authorization.partition(" ")
-        given = x_api_key or (token.strip() if scheme.lower() == "bearer" else "")
-        digest = digest_of(given)
-        found = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]
-        if not found:
+        given = [] if x_api_key is None else [x_api_key]
+        if authorization is not None:
+            scheme, _, token = authorization.partition(" ")
+            given += [token.strip()] if scheme.lower() not in OF_PROXIES else []
+        found = {self._find(one) for one in given}
+        key = found.pop() if len(found) == 1 else None
+        if key is None:
             raise Unauthorized(
                 "This route needs an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
             )
-        key = found[0]
         return Caller(key.name, key.roles, key.rate, key.concurrency)
+
+    def _find(self, given: str) -> Key | None:
+        digest = digest_of(given)
+        found = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]
+        return found[0] if found else None
 
 
 def digest_of(key: str) -> str:

@@ -49,6 +49,7 @@ class Wish:
     token: Token | None = None
     is_batch: bool = False
     keep_alive_s: float | None = None
+    passing: bool = False  # only look: nothing is loaded for it, and idle timers run on
 
 
 class Leases:
@@ -64,6 +65,7 @@ class Leases:
         self._settings = settings
         self._build_gpu = build_gpu
         self._gpu: GPUResourceManager | None = None
+        self._is_changed = False  # whether settings differ from those that the manager begins with
         self._building = threading.Lock()
         self._voice_ids: dict[str, str] = {}  # by name, of the file as it was last used
         self._pinned: set[str] = set()  # names of voices
@@ -76,6 +78,8 @@ class Leases:
         with self._building:
             if self._gpu is None:
                 self._gpu = self._build_gpu()
+                if self._is_changed:
+                    self._set_bounds(self._gpu)
                 self._gpu.on_pressure(lambda level: self.on_pressure(level))
                 if self._gpu.device == "cpu":  # what is cached is in host memory
                     self._gpu.on_memory_failure(lambda: self.drop_caches())
@@ -132,6 +136,19 @@ class Leases:
             if model_id in self._registered:
                 self.gpu.set_pinned(str(model_id), pinned)
 
+    def change(self, settings: Settings) -> None:
+        """Work by other timers and bounds from now on; what is due or too much by them goes."""
+        with self._building:
+            self._settings, self._is_changed = settings, True
+            if self._gpu is None:
+                return
+            self._set_bounds(self._gpu)
+        with self._registering:
+            voices = set(self._voice_ids.values())
+            for model_id in self._registered:
+                release_after_s = settings.gpu_idle_timeout if model_id in voices else NEVER
+                self._gpu.set_timers(model_id, settings.gpu_offload_after, release_after_s)
+
     def is_pinned(self, name: str) -> bool:
         """Whether the voice is to stay on its device."""
         return name in self._pinned
@@ -171,9 +188,12 @@ class Leases:
                 if pinned:
                     self.gpu.set_pinned(spec.id, True)
         try:
-            lease = self.gpu.acquire(
-                spec.id, wish.token, wish.holder, wish.is_batch, wish.keep_alive_s
-            )
+            if wish.passing:
+                lease = self.gpu.borrow(spec.id, wish.holder)
+            else:
+                lease = self.gpu.acquire(
+                    spec.id, wish.token, wish.holder, wish.is_batch, wish.keep_alive_s
+                )
         except GpuError as error:
             raise cause_of(error) from None
         with lease as model:
@@ -182,6 +202,13 @@ class Leases:
             waits.load_s += lease.load_s
             waits.state = lease.state_at_arrival
             yield model
+
+    def _set_bounds(self, gpu: GPUResourceManager) -> None:
+        from gpu.probe import budget_of, probe_device
+
+        total = probe_device(gpu.device).total_bytes
+        budget = budget_of(total, self._settings.gpu_vram_budget)
+        gpu.set_bounds(budget, self._settings.max_voices)
 
     def _forget(self, name: str, unless: str | None = None) -> None:
         with self._registering:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 LOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+CANCEL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0)
+JOB_BUCKETS = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 RATIO_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -39,19 +41,26 @@ WORK_METRICS = (
     ),
     MetricSpec(
         "voice_rejected_total",
-        "Conversions refused, by reason: queue_full, draining, not_ready (no device, or the model "
-        "has just failed to load) or vram (no room for the model).",
+        "Requests refused, by reason: queue_full, rate (over the caller's own limits), draining, "
+        "not_ready (no device, or the model has just failed to load) or vram (no room for the "
+        "model).",
         ("reason",),
     ),
     MetricSpec(
         "voice_cancelled_total",
-        "Conversions whose caller gave up, by stage: queue (before they had a device) or run.",
+        "Conversions whose caller gave up, by stage: queue (before they had a device), load "
+        "(before they had their models) or run.",
         ("stage",),
     ),
     MetricSpec(
         "voice_deadline_exceeded_total",
-        "Conversions whose deadline came first, by stage: queue or run.",
+        "Conversions whose deadline came first, by stage: queue, load or run.",
         ("stage",),
+    ),
+    MetricSpec(
+        "voice_cancel_seconds",
+        "From the moment that a conversion was cancelled until its device was free of it.",
+        buckets=CANCEL_BUCKETS,
     ),
     MetricSpec(
         "voice_queue_seconds",
@@ -78,6 +87,66 @@ WORK_METRICS = (
         "Seconds of work, without waiting and loading, for each second of audio.",
         ("engine",),
         RATIO_BUCKETS,
+    ),
+)
+
+# Fed by `StreamMetrics` as results become bytes.
+STREAM_METRICS = (
+    MetricSpec(
+        "voice_ttfb_seconds",
+        "Streamed conversions: from the request's reading to the first byte of its answer.",
+        ("engine",),
+        REQUEST_BUCKETS,
+    ),
+    MetricSpec("voice_stream_bytes_total", "Bytes of streamed answers that were sent."),
+    MetricSpec(
+        "voice_stream_truncated_total",
+        "Streamed answers that ended too early, as their conversion failed after the first byte.",
+    ),
+    MetricSpec(
+        "voice_encode_seconds",
+        "How long it took to make the bytes of a result, by format: wav, flac, mp3 or ogg.",
+        ("format",),
+        REQUEST_BUCKETS,
+    ),
+)
+
+# Fed by `HttpMetrics` as requests come and go.
+HTTP_METRICS = (
+    MetricSpec(
+        "voice_http_requests_total",
+        "Requests answered, by route (its address with {names} for values, or other), method "
+        "and status.",
+        ("route", "method", "status"),
+    ),
+    MetricSpec(
+        "voice_http_request_seconds",
+        "From a request's headers and body to the end of its answer.",
+        ("route",),
+        REQUEST_BUCKETS,
+    ),
+    MetricSpec("voice_inflight", "Requests being answered now.", ("route",)),
+)
+
+# Fed by `JobMetrics` as jobs run; `voice_jobs` is read from the database at each scrape.
+JOB_METRICS = (
+    MetricSpec(
+        "voice_jobs",
+        "Jobs that are kept, by state: queued, running, succeeded, failed, cancelled or expired.",
+        ("state",),
+    ),
+    MetricSpec(
+        "voice_job_seconds",
+        "How long a job ran each time that it was started, however that ended, by type: convert "
+        "or batch.",
+        ("type",),
+        JOB_BUCKETS,
+    ),
+    MetricSpec(
+        "voice_job_retries_total",
+        "Jobs put in line again, by reason: asked (by their caller), busy (the server was full or "
+        "a worker died) or interrupted (a server died).",
+        ("reason",),
     ),
 )
 

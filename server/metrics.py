@@ -9,12 +9,17 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from gpu.errors import GpuError
 from rvc_core.errors import CoreError
+from rvc_core.token import Token
 from server.errors import ServerError
+from server.http_metrics import HttpMetrics
 from server.metric_specs import WORK_METRICS
 from server.records import ConvertResult
+from server.stats import Spent, Tally
+from server.stream_metrics import StreamMetrics
 
 ENGINE = "rvc"
 STAGES = ("feature", "f0", "synth")
+JOURNEY_STAGES = ("queue", "load", "run")
 SOURCES = {"unloaded": "disk", "offloaded": "host"}  # by how the voice was found
 REASONS = {  # of a rejection, by the error's code
     "queue_full": "queue_full",
@@ -28,9 +33,15 @@ ENDS = {  # by the error's code
     "cancelled": "cancelled",
     "deadline_exceeded": "expired",
     "wait_expired": "expired",
+    "fetch_timeout": "expired",
     **dict.fromkeys(REASONS, "rejected"),
 }
-FAULTS = frozenset({"core_error", "internal_error", "non_finite_output", "out_of_memory"})
+FAULTS = frozenset(
+    {
+        *("core_error", "internal_error", "non_finite_output", "out_of_memory", "preempted"),
+        *("disk_full", "disk_quota_exceeded", "interrupted", "job_files_lost"),
+    }
+)
 
 
 class Journey:
@@ -40,19 +51,28 @@ class Journey:
         self._clock = clock
         self._joined: float | None = None
         self._started: float | None = None
+        self._works = False
+        self.device = 0  # the number of the one that it runs on
 
     def join(self) -> None:
         """It stands in line for a device."""
         self._joined = self._clock()
 
-    def start(self) -> None:
-        """It has a device."""
+    def start(self, device: int = 0) -> None:
+        """It has a device, of that number."""
         self._started = self._clock()
+        self.device = device
+
+    def work(self) -> None:
+        """It has its models too."""
+        self._works = True
 
     @property
     def stage(self) -> str:
-        """Where it is: queue or run."""
-        return "queue" if self._started is None else "run"
+        """Where it is: queue, load or run."""
+        if self._started is None:
+            return "queue"
+        return "run" if self._works else "load"
 
     @property
     def was_in_line(self) -> bool:
@@ -76,6 +96,8 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        self.http = HttpMetrics(registry)
+        self.tally = Tally()
         self._specs = {spec.name: spec for spec in WORK_METRICS}
         self._conversions = self._counter("voice_conversions_total")
         self._rejected = self._counter("voice_rejected_total")
@@ -86,21 +108,38 @@ class Metrics:
         self._load_s = self._histogram("voice_load_seconds")
         self._infer_s = self._histogram("voice_infer_seconds")
         self._rtf = self._histogram("voice_rtf")
+        self._cancel_s = self._histogram("voice_cancel_seconds")
+        self.streams = StreamMetrics(registry)
         self._start_at_zero()
 
-    def observe(self, convert: Callable[[Journey], ConvertResult]) -> ConvertResult:
+    def observe(
+        self, convert: Callable[[Journey], ConvertResult], token: Token | None = None
+    ) -> ConvertResult:
         """Do one conversion and note how it went; what it raises is raised."""
         journey = Journey()
         try:
             result = convert(journey)
         except BaseException as error:
             self._note_error(journey, error)
+            if token is not None and token.cancelled:
+                self._cancel_s.observe(token.cancelled_for_s)
             raise
-        self._note_result(result)
+        self._note_result(journey, result)
         return result
 
-    def _note_result(self, result: ConvertResult) -> None:
+    def note_refused(self, error: ServerError) -> None:
+        """A conversion was refused before it was read."""
+        self._note_error(Journey(), error)
+
+    def note_limited(self) -> None:
+        """A request was refused because its caller asks for more than it may."""
+        self._rejected.labels("rate").inc()
+
+    def _note_result(self, journey: Journey, result: ConvertResult) -> None:
         timings, audio_s = result.timings, result.audio.duration_s
+        queue_s, total_s = timings["queue"], timings["total"]
+        spent = Spent(queue=queue_s, run=max(0.0, total_s - queue_s), total=total_s)
+        self.tally.note_done(journey.device, spent)
         self._conversions.labels("done").inc()
         self._queue_s.observe(timings["queue"])
         if result.state_at_arrival in SOURCES:
@@ -117,6 +156,7 @@ class Metrics:
     def _note_error(self, journey: Journey, error: BaseException) -> None:
         outcome = outcome_of(error)
         self._conversions.labels(outcome).inc()
+        self.tally.note_failed(outcome, REASONS.get(_code(error)))
         if journey.was_in_line:
             self._queue_s.observe(journey.waited_s)
         if outcome == "rejected":
@@ -132,7 +172,8 @@ class Metrics:
             self._conversions.labels(outcome)
         for reason in REASONS.values():
             self._rejected.labels(reason)
-        for stage in ("queue", "run"):
+        self._rejected.labels("rate")
+        for stage in JOURNEY_STAGES:
             self._cancelled.labels(stage)
             self._expired.labels(stage)
 

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rvc_core.audio import Audio
-    from rvc_core.converter import Conversion
+    from rvc_core.converter import Conversion, Part
 
 
 @dataclass(frozen=True)
 class ConvertRequest:
     """One recording, as bytes of an audio file, and how to convert it.
 
+    `audio_url` is where it is to be fetched from; then `audio` is empty.
     `voice` None means the default voice; `index` is a name in the folder of indexes and None
     means the voice's own. `keep_alive_s` replaces the timers of the voice after this conversion:
     0 = leaves its device at once, -1 = stays while there is room, None = as the settings say.
@@ -35,6 +36,7 @@ class ConvertRequest:
     index: str | None = None
     priority: Priority = Priority.INTERACTIVE
     keep_alive_s: float | None = None
+    audio_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ConversionTask:
     is_batch: bool
     keep_alive_s: float | None
     is_pinned: bool
+    streams: bool = False  # whether its caller wants the result in parts too
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,17 @@ class Converted:
     state_at_arrival: str
     queue_s: float
     load_s: float
+
+
+@dataclass(frozen=True)
+class ResultPart:
+    """A part of a result that is still being made, and what is known of the whole by now."""
+
+    part: Part
+    voice: str
+    device: str
+    state_at_arrival: str
+    queue_s: float
 
 
 @dataclass(frozen=True)
@@ -83,8 +97,43 @@ class ConvertResult:
 
 
 @dataclass(frozen=True)
+class LoadRequest:
+    """A voice to be brought to a device, or to host memory; `pinned` None leaves that as it is."""
+
+    voice: str
+    request_id: str
+    to_host: bool = False
+    pinned: bool | None = None
+
+
+@dataclass(frozen=True)
+class LoadTask:
+    """The same with the voice found; goes to the device's process."""
+
+    entry: VoiceEntry
+    to_host: bool
+    request_id: str
+    is_pinned: bool
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Where a voice is now: `seconds` went into waiting and loading, `bytes` are its weights'."""
+
+    voice: str
+    state: str
+    device: str | None
+    bytes: int
+    seconds: float
+    state_at_arrival: str
+
+
+@dataclass(frozen=True)
 class VoiceInfo:
-    """A voice on disk; `error` says why its file cannot be used, and then facts are None."""
+    """A voice on disk; `error` says why its file cannot be used, and then facts are None.
+
+    `last_used` is in seconds since 1970, `ttl` in seconds until it leaves memory if nobody comes.
+    """
 
     id: str
     engine: str
@@ -99,6 +148,8 @@ class VoiceInfo:
     state: str
     device: str | None
     pinned: bool
+    last_used: float | None = None
+    ttl: float | None = None
     card: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.keys import Key, api_keys
-from server.setting_specs import any_path, any_text, devices, one_of, seconds, setting, whole
+from server.setting_specs import (
+    any_path,
+    any_text,
+    devices,
+    host_names,
+    one_of,
+    seconds,
+    setting,
+    switch,
+    whole,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,13 @@ class DoorSettings:
         "Key that every request under /api must carry; empty asks for none.",
         any_text,
     )
+    rate_limit_rpm: int = setting(
+        0,
+        "Requests a minute for callers whose key states no rate of its own, each counted by "
+        "itself; 0 is no limit.",
+        whole(0, 1_000_000),
+    )
+    metrics_public: bool = setting(False, "Whether /metrics answers without a key.", switch)
     max_upload_mb: int = setting(100, "Largest request body in MiB.", whole(1, 4096))
     max_audio_seconds: float = setting(1800.0, "Longest recording.", seconds(1, 86_400))
     max_request_seconds: float = setting(
@@ -146,4 +163,97 @@ class LogSettings:
 
     log_level: str = setting(
         "info", "Least level that is logged.", one_of("debug", "info", "warning", "error")
+    )
+    log_format: str = setting(
+        "text", "How log lines look: for people or for programs.", one_of("text", "json")
+    )
+    log_file: Path | None = setting(
+        None,
+        "File for the log beside standard error; worker processes write NAME.worker-N beside it.",
+        any_path,
+    )
+    audit_log: Path | None = setting(
+        None, "File for a record of each administrative request and refused key.", any_path
+    )
+    log_max_mb: int = setting(
+        50, "Size in MiB at which a log file is put aside and a new one begun.", whole(1, 100_000)
+    )
+    log_backups: int = setting(10, "Log files put aside that are kept.", whole(1, 10_000))
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """Work that callers do not wait for."""
+
+    job_db: Path | None = setting(
+        None,
+        "SQLite file of jobs, with their recordings and results beside it; empty is "
+        "OUTPUTS_DIR/jobs/jobs.sqlite3.",
+        any_path,
+    )
+    job_workers: int = setting(2, "Jobs that run at once in this server.", whole(1, 64))
+    job_queued_per_key: int = setting(
+        100, "Jobs of one key that may wait; further ones get 429.", whole(1, 100_000)
+    )
+    job_running_per_key: int = setting(2, "Jobs of one key that run at once.", whole(1, 64))
+    job_max_seconds: float = setting(
+        3600.0, "Longest time that a job may run.", seconds(1, 604_800)
+    )
+    job_retention_hours: float = setting(
+        24.0, "Hours after which the files of a job that has ended are removed.", seconds(1, 8760)
+    )
+    job_disk_mb: int = setting(
+        10_240,
+        "Disk space of jobs in MiB; results that are older leave first, then new jobs get 507.",
+        whole(1, 16_777_216),
+    )
+    enable_webhooks: bool = setting(
+        False,
+        "Whether the server calls webhook_url when a job ends; that needs WEBHOOK_SECRET too.",
+        switch,
+    )
+    webhook_secret: str | None = setting(None, "Secret that signs what webhooks send.", any_text)
+    webhook_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that webhooks may call, separated by commas; *.example.org is all below it, and "
+        "empty is every public host.",
+        host_names,
+    )
+    webhook_http: bool = setting(
+        False, "Whether webhook_url may be http and not https alone.", switch
+    )
+    webhook_private: bool = setting(
+        False, "Whether webhooks may call private and loopback addresses.", switch
+    )
+
+
+@dataclass(frozen=True)
+class HealthSettings:
+    """How the server looks after itself."""
+
+    canary_seconds: float = setting(
+        60.0,
+        "Idle time after which a voice on its device is tried with a moment of silence; 0 never.",
+        seconds(0, 86_400),
+    )
+
+
+@dataclass(frozen=True)
+class IntakeSettings:
+    """What callers may bring in beside the recording in their request: voices and addresses."""
+
+    max_voice_mb: int = setting(
+        1024, "Largest voice with its index in MiB, once it is unpacked.", whole(1, 65_536)
+    )
+    enable_audio_url: bool = setting(
+        False, "Whether requests may name the address of a recording, as audio_url.", switch
+    )
+    audio_url_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that audio_url may name, separated by commas; *.example.org is all below it, and "
+        "empty is every public host.",
+        host_names,
+    )
+    audio_url_http: bool = setting(
+        False, "Whether audio_url may be http and not https alone.", switch
     )

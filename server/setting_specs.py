@@ -10,6 +10,7 @@ from typing import Any
 
 Parser = Callable[[str], Any]
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 class InvalidSetting(ValueError):
@@ -49,6 +50,12 @@ def one_of(*words: str) -> Parser:
     return parse
 
 
+def switch(text: str) -> bool:
+    """1 or 0 (yes or no, true or false, on or off)"""
+    on, off = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
+    return {**dict.fromkeys(on, True), **dict.fromkeys(off, False)}[text.strip().lower()]
+
+
 def any_text(text: str) -> str:
     """text"""
     return text
@@ -64,6 +71,14 @@ def devices(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
     gpus = ["cuda:0" if name == "cuda" else name for name in names if name != "cpu"]
     if not all(DEVICE.fullmatch(name) for name in names) or len(set(gpus)) < len(gpus):
+        raise ValueError
+    return names
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    """names of hosts, separated by commas; *.NAME is all below one"""
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    if not all(HOST.fullmatch(name) for name in names):
         raise ValueError
     return names
 
@@ -100,6 +115,8 @@ class SettingSpec:
             return ""
         if isinstance(self.default, tuple):
             return ",".join(self.default)
+        if isinstance(self.default, bool):
+            return str(int(self.default))
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
     def read(self, text: str, source: str) -> Any:

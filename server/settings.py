@@ -14,6 +14,9 @@ from server.keys import Key, digest_of
 from server.setting_groups import (
     DeviceSettings,
     DoorSettings,
+    HealthSettings,
+    IntakeSettings,
+    JobSettings,
     LogSettings,
     MemorySettings,
     ModelSettings,
@@ -24,14 +27,25 @@ from server.setting_specs import SettingSpec
 ALIASES = {"PORT": "API_PORT", "MODEL_LRU_MAX": "MAX_VOICES", "MODEL_TTL": "GPU_IDLE_TIMEOUT"}
 READ_ELSEWHERE = frozenset({"GPU_COUNT", "GPU_ID", "GPU_LOCK_DIR"})  # by scripts and Docker
 PREFIXES = (
-    "API_", "CONCURRENT_", "DRAIN_", "GPU_", "HOST_CACHE", "INDEX_CACHE", "MAX_AUDIO_",
-    "MAX_KEEP_", "MAX_QUEUE_", "MAX_REPLICAS", "MAX_REQUEST_", "MAX_UPLOAD_", "MAX_VOICES",
-    "PIN_LIMIT", "RVC_", "TORCH_THREADS", "UI_", "VOICE_", "WAITRESS_",
+    "API_", "AUDIO_URL", "AUDIT_", "CANARY_", "CONCURRENT_", "DRAIN_", "ENABLE_AUDIO",
+    "ENABLE_WEBHOOKS", "GPU_", "JOB_", "WEBHOOK_",
+    "HOST_CACHE", "INDEX_CACHE", "LOG_", "MAX_AUDIO_", "MAX_KEEP_", "MAX_QUEUE_", "MAX_REPLICAS",
+    "MAX_REQUEST_", "MAX_UPLOAD_", "MAX_VOICE", "METRICS_", "PIN_LIMIT", "RATE_LIMIT", "RVC_",
+    "TORCH_THREADS", "UI_", "VOICE_", "WAITRESS_",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Settings(LogSettings, MemorySettings, DeviceSettings, ModelSettings, DoorSettings):
+class Settings(
+    LogSettings,
+    HealthSettings,
+    MemorySettings,
+    DeviceSettings,
+    IntakeSettings,
+    JobSettings,
+    ModelSettings,
+    DoorSettings,
+):
     """How the server runs; times are in seconds."""
 
     @property

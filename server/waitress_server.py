@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
@@ -21,9 +21,12 @@ from server.settings import Settings
 logger = logging.getLogger(__name__)
 
 CONNECTION_LIMIT = 512
+SHED_ABOVE = 448  # so many are kept at most while some of them are silent
 IDLE_CONNECTION_S = 60
 MAX_HEADER_BYTES = 64 * 1024
+RECEIVE_BYTES = 1 << 17  # at once: the loop looks at all connections between any two
 OUTPUT_BUFFER_BYTES = 1 << 20  # beyond it a slow reader holds the writer back
+STALLED_S = 120.0  # without a byte taken, while more than the buffer waits
 SWEEP_S = 0.02
 ERROR_CODES = {400: "invalid_request", 413: "upload_too_large", 431: "invalid_request"}
 
@@ -38,6 +41,7 @@ class ApiServer:
             threads=settings.waitress_threads,
             connection_limit=CONNECTION_LIMIT,
             channel_timeout=IDLE_CONNECTION_S,
+            recv_bytes=RECEIVE_BYTES,
             channel_request_lookahead=1,  # else a client that left is noticed too late
             max_request_body_size=settings.max_upload_bytes,
             max_request_header_size=MAX_HEADER_BYTES,
@@ -85,6 +89,8 @@ class ApiServer:
     def _close_channels(self) -> None:
         for channel in self._channels():
             channel.will_close = True
+            if channel.total_outbufs_len:  # its reader has stalled, and a thread waits for it
+                channel.handle_close()
 
 
 class _ErrorTask(ErrorTask):  # type: ignore[misc]
@@ -113,4 +119,44 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection; a new one closes a silent one where there are many.
+
+    waitress alone stops listening at its limit until silent ones time out, so that a few hundred
+    half-open connections would keep everybody else out.
+    """
+
     error_task_class = _ErrorTask
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        channels = self.server.active_channels
+        if len(channels) > SHED_ABOVE:
+            silent = [c for c in channels.values() if c is not self and c.is_silent]
+            if silent:
+                min(silent, key=_expendable).handle_close()  # we are in the loop's thread
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Wait for a slow reader; let go of one that has stalled, for whom waitress waits on."""
+        since = time.time()
+        with self.outbuf_lock:
+            while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
+                left_s = max(since, self.last_activity) + STALLED_S - time.time()
+                if left_s <= 0:
+                    self.server.trigger.pull_trigger(self.handle_close)
+                    raise ClientDisconnected
+                self.server.pull_trigger()
+                self.outbuf_lock.wait(left_s)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no request of this connection is being answered, and none of it waits."""
+        return not self.requests and not self.total_outbufs_len
+
+
+def _expendable(channel: Any) -> tuple[bool, float]:
+    """Sorts silent connections: those in the midst of a body last, else the longest silent first.
+
+    Only who sends whole headers counts as sending a body, so slow headers save nobody.
+    """
+    is_sending = channel.request is not None and channel.request.headers_finished
+    return is_sending, channel.last_activity

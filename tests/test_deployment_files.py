@@ -70,6 +70,6 @@ def test_the_image_runs_as_a_user_of_its_own_and_tells_its_health() -> None:
 def test_the_image_has_every_folder_of_the_product_and_no_models() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line[0] == "!"}
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    packages -= {"tests", "benchmarks"}
+    packages -= {"tests", "benchmarks", "deployment"}
     assert packages <= kept
     assert "models" not in kept

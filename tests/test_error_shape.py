@@ -16,13 +16,14 @@ from werkzeug.test import TestResponse
 import gpu.errors
 import rvc_core.errors
 import server.errors
+import server.jobs.errors
 from api_server import create_app
 from rvc_core.token import Token
 from server.api.problems import DEFECTS, RETRYABLE, STATUSES
 from tests.rvc_core.recordings import by_soundfile, sine
 from tests.server.fakes import FakeEngine, engine_of, fake_services
 
-MODULES = (rvc_core.errors, gpu.errors, server.errors)
+MODULES = (rvc_core.errors, gpu.errors, server.errors, server.jobs.errors)
 BASES = (rvc_core.errors.CoreError, gpu.errors.GpuError, server.errors.ServerError)
 ERRORS = [
     value
@@ -114,7 +115,7 @@ def test_a_defect_hides_its_details_and_logs_them(
         ("GET", "/apidocs/assets/none.js", 404, "not_found"),
         ("GET", "/apidocs/assets/../../settings.py", 404, "not_found"),
         ("GET", "/api/v1/convert", 405, "method_not_allowed"),
-        ("POST", "/api/v1/models", 405, "method_not_allowed"),
+        ("DELETE", "/api/v1/models", 405, "method_not_allowed"),
         ("DELETE", "/health", 405, "method_not_allowed"),
         ("POST", "/ready", 405, "method_not_allowed"),
         ("PUT", "/info", 405, "method_not_allowed"),

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from flask import request
+
 from rvc_core.token import Token
 from server.errors import QueueFull
 from server.services import Services
@@ -93,6 +95,13 @@ class ApiContext:
     streams: StreamSlots
     watcher: DisconnectWatcher = field(default_factory=DisconnectWatcher)
     started: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def request_token(self, timeout_s: float) -> Iterator[Token]:
+        """A token for the request at hand, cancelled when its client goes away."""
+        token = Token(timeout_s)
+        with self.watcher.watch(request.environ.get("waitress.client_disconnected"), token):
+            yield token
 
 
 def create_context(services: Services) -> ApiContext:

@@ -5,27 +5,40 @@ from __future__ import annotations
 from rvc_core.options import OPTION_SPECS, OptionSpec
 from server.api.requests import AUDIO_FIELDS, FORMATS, VOICE_FIELDS
 from server.api.route import Content, Json, Parameter
+from server.placement import Priority
 
 JSON_TYPES = {bool: "boolean", float: "number", int: "integer", str: "string"}
 UNSET: Json = {"example": ""}  # else the page's form begins with an invented value
+STREAM: Json = {
+    "type": "boolean",
+    "default": False,
+    "description": "Begin to answer before the conversion has finished, with the first seconds.",
+}
 CONVERT_EXAMPLE = {"audio_base64": "UklGR...", "model": "demo", "f0_up_key": 2}
 CONVERT_HEADERS = (
-    Parameter("X-Timeout-Ms", "As timeout_s, in milliseconds; it wins over timeout_s.", "header"),
+    Parameter(
+        "X-Timeout-Ms",
+        "As timeout_s, in milliseconds; it wins over timeout_s.",
+        "header",
+        {"type": "integer", "minimum": 1},
+    ),
     Parameter(
         "X-Priority",
         "interactive (the default) or batch, which stands behind it for half a minute.",
         "header",
+        {"type": "string", "enum": [priority.value for priority in Priority]},
     ),
 )
 ANSWER_HEADERS = {
     "X-Audio-Sample-Rate": "Sample rate in Hz.",
     "X-Audio-Channels": "Number of channels.",
-    "X-Audio-Encoding": "pcm_s16le, flac or mp3.",
+    "X-Audio-Encoding": "pcm_s16le, flac, mp3 or vorbis.",
     "X-Model": "The voice, percent-encoded.",
     "X-Device": "Where it was converted.",
     "X-Model-State": "What the voice was when the request came: ready, offloaded or unloaded.",
     "X-Queue-Ms": "Time in line, in milliseconds.",
-    "Server-Timing": "Milliseconds by stage.",
+    "Server-Timing": "Milliseconds by stage; not with a stream, which has begun before.",
+    "X-Accel-Buffering": "no, with a stream: proxies shall pass it on as it comes.",
     "X-Warnings": "What may surprise, percent-encoded where it is not ASCII.",
 }
 AUDIO_CONTENT: Content = {
@@ -39,9 +52,12 @@ def convert_forms() -> Content:
     text = f"The recording. In its place: {' or '.join(others)}."
     audio = {"type": "string", "contentMediaType": "application/octet-stream", "description": text}
     encoded = {"type": "string", "contentEncoding": "base64", "description": "The recording."}
+    fields = option_fields() | {"stream": STREAM}
     return {
-        "multipart/form-data": _object({name: audio} | option_fields(), name),
-        "application/json": _object({"audio_base64": encoded} | option_fields(), "audio_base64"),
+        "multipart/form-data": _object({name: audio} | fields, name, "audio_url"),
+        "application/json": _object(
+            {"audio_base64": encoded} | fields, "audio_base64", "audio_url"
+        ),
     }
 
 
@@ -52,6 +68,12 @@ def option_fields() -> Json:
     return {
         name: {"type": "string", "description": text + ".", **UNSET},
         **{spec.api: _option(spec) for spec in OPTION_SPECS},
+        "audio_url": {
+            "type": "string",
+            "description": "The recording's address, in place of the recording, where the server "
+            "is set to fetch any; https, on the public network.",
+            **UNSET,
+        },
         "index_path": {
             "type": "string",
             "description": "Another index than the voice's own: its name in the index folder.",
@@ -91,10 +113,10 @@ def _option(spec: OptionSpec) -> Json:
     return schema | (UNSET if spec.optional else {"default": spec.default})
 
 
-def _object(properties: Json, required: str) -> Json:
+def _object(properties: Json, *either: str) -> Json:
     return {
         "type": "object",
         "additionalProperties": False,
         "properties": properties,
-        "required": [required],
+        "oneOf": [{"required": [name]} for name in either],
     }

@@ -10,7 +10,17 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from server import VERSION
-from server.api.route import Access, Answer, Body, Content, Json, Parameter, Route
+from server.api.route import (
+    VALUE_IN_PATH,
+    Access,
+    Answer,
+    Body,
+    Content,
+    Json,
+    Parameter,
+    Route,
+    shown_path,
+)
 from server.api.schemas import ErrorBody
 
 PATH_VALUES = {
@@ -30,6 +40,7 @@ FAILURES = {
     403: "The caller's key, or the way the server is set up, does not allow it.",
     404: "There is no such thing.",
     409: "The state of things does not allow it now.",
+    410: "It is gone: its files have been removed.",
     413: "The body is too large or the audio too long.",
     415: "The audio cannot be decoded, or the body is of another type.",
     429: "The caller asks for more than its key allows; Retry-After says when to come back.",
@@ -42,7 +53,6 @@ SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-VALUE_IN_PATH = re.compile(r"<(?:\w+:)?(\w+)>")
 SCHEMAS = "#/components/schemas/{model}"
 
 
@@ -51,7 +61,7 @@ def build_document(routes: Sequence[Route], with_key: bool) -> Json:
     paths: Json = {}
     for route in routes:
         for number, path in enumerate(route.paths):
-            address = VALUE_IN_PATH.sub(r"{\1}", path)
+            address = shown_path(path)
             operation = _operation(route, path, with_key)
             if number:
                 operation["operationId"] += re.sub(r"\W+", "_", path)
@@ -97,7 +107,7 @@ def _operation(route: Route, path: str, with_key: bool) -> Json:
 
 
 def _statuses(route: Route, guarded: bool) -> set[int]:
-    always = {500} if route.access is Access.PUBLIC else {429, 500}
+    always = {500} if route.access is Access.PUBLIC else {400, 429, 500}
     by_key = {401} if guarded else set()
     by_role = {403} if route.access is Access.ADMIN else set()
     described = {answer.status for answer in route.answers}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from urllib.parse import quote
 
 from flask import Flask, Response, g, jsonify, request
@@ -11,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from gpu.errors import GpuError
 from rvc_core.errors import CoreError
 from server.api.schemas import ErrorBody, ErrorDetail
-from server.errors import ServerError
+from server.errors import Preempted, ServerError
 
 logger = logging.getLogger(__name__)
 
@@ -35,19 +36,38 @@ STATUSES = {
     "index_mismatch": 400,
     "index_not_found": 400,
     "voice_required": 400,
+    "unsafe_archive": 400,
+    "inspection_failed": 400,
+    "address_refused": 400,
+    "fetch_failed": 400,
     "unauthorized": 401,
     "forbidden": 403,
+    "feature_disabled": 403,
     "not_found": 404,
     "voice_not_found": 404,
+    "job_not_found": 404,
     "method_not_allowed": 405,
     "model_in_use": 409,
+    "no_worker_process": 409,
+    "job_not_finished": 409,
+    "job_failed": 409,
+    "job_cancelled": 409,
+    "job_conflict": 409,
+    "idempotency_conflict": 409,
+    "voice_exists": 409,
+    "job_expired": 410,
     "upload_too_large": 413,
     "audio_too_long": 413,
     "undecodable_audio": 415,
     "unsupported_media_type": 415,
+    "rate_limited": 429,
+    "too_many_at_once": 429,
+    "too_many_jobs": 429,
     "cancelled": CLIENT_GONE,
     "internal_error": 500,
     "non_finite_output": 500,
+    "interrupted": 500,
+    "job_files_lost": 500,
     "load_failed": 503,
     "load_backoff": 503,
     "queue_full": 503,
@@ -58,8 +78,12 @@ STATUSES = {
     "out_of_memory": 503,
     "worker_lost": 503,
     "worker_busy": 503,
+    "preempted": 503,
     "deadline_exceeded": 504,
     "wait_expired": 504,
+    "fetch_timeout": 504,
+    "disk_quota_exceeded": 507,
+    "disk_full": 507,
 }
 DEFECTS = frozenset(  # codes that only a fault of ours can raise: answered as internal_error
     {
@@ -68,6 +92,7 @@ DEFECTS = frozenset(  # codes that only a fault of ours can raise: answered as i
         "model_not_found",
         "invalid_spec",
         "lease_released",
+        "not_ready",
         "illegal_transition",
         "task_failed",
     }
@@ -76,7 +101,10 @@ RETRYABLE = frozenset(
     {
         *("load_failed", "load_backoff", "queue_full", "draining", "insufficient_vram"),
         *("model_in_use", "out_of_memory", "worker_lost", "worker_busy"),
-        *("deadline_exceeded", "wait_expired"),
+        *("rate_limited", "too_many_at_once", "preempted"),
+        *("too_many_jobs", "job_not_finished", "interrupted"),
+        *("disk_quota_exceeded", "disk_full"),
+        *("deadline_exceeded", "wait_expired", "fetch_timeout"),
     }
 )
 HTTP_CODES = {
@@ -103,14 +131,27 @@ def add_error_handlers(app: Flask) -> None:
 def _on_named_error(error: CoreError | GpuError | ServerError) -> Response:
     if error.code in DEFECTS:
         return _on_defect(error)
+    if error.code == "cancelled" and _still_waits():
+        error = Preempted("The conversion was ended by an operator; try again.")
     param = getattr(error, "param", None)
     response = error_response(error.code, error.message, param)
     retry_after_s = getattr(error, "retry_after_s", None)
-    if response.status_code in COME_BACK:
-        response.headers["Retry-After"] = str(max(1, round(retry_after_s or 1)))
+    if response.status_code in COME_BACK or retry_after_s is not None:
+        response.headers["Retry-After"] = retry_after(retry_after_s)
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def retry_after(seconds: float | None) -> str:
+    """When to come back, as a header's value."""
+    return str(max(1, math.ceil(seconds or 1)))
+
+
+def _still_waits() -> bool:
+    """Whether the client is known to be there: then somebody else has cancelled its request."""
+    is_gone = request.environ.get("waitress.client_disconnected")
+    return is_gone is not None and not is_gone()
 
 
 def _on_http_error(error: HTTPException) -> Response:
@@ -138,11 +179,19 @@ def error_response(
 ) -> Response:
     """The answer for an error; the only shape in which errors leave."""
     status = status or STATUSES[code]
-    kind = "invalid_request" if status < 500 else "server" if status != 503 else "unavailable"
-    detail = ErrorDetail(
-        message=message, type=kind, code=code, param=param, retryable=code in RETRYABLE
-    )
+    detail = error_detail(code, message, param, status)
     response = jsonify(ErrorBody(error=detail, request_id=g.request_id).model_dump())
     response.status_code = status
     g.log_fields = {**g.log_fields, "error": code}
     return response
+
+
+def error_detail(
+    code: str, message: str, param: str | None = None, status: int | None = None
+) -> ErrorDetail:
+    """The inner part of an error's body, also for errors told inside of other answers."""
+    status = status or STATUSES[code]
+    kind = "invalid_request" if status < 500 else "server" if status != 503 else "unavailable"
+    return ErrorDetail(
+        message=message, type=kind, code=code, param=param, retryable=code in RETRYABLE
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +15,24 @@ from werkzeug.datastructures import MultiDict
 from gpu.state import NEVER
 from rvc_core.errors import InvalidOption
 from rvc_core.options import OPTION_SPECS, ConversionOptions
+from server.api.bodies import read_json_object
 from server.errors import InvalidRequest, UnsupportedMediaType
 from server.placement import Priority
 from server.services import ConvertRequest
 
 AUDIO_FIELDS = ("audio", "audio_file", "file")
 VOICE_FIELDS = ("model", "voice")
-FORMATS = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
+FORMATS = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "ogg": "audio/ogg",
+}
+TRUTHS = {True: True, False: False, "true": True, "1": True, "false": False, "0": False}
 OPTIONS = {spec.api: spec for spec in OPTION_SPECS}
 TEXT_FIELDS = (
-    *(*VOICE_FIELDS, "index_path", "response_format", "timeout_s", "keep_alive"),
-    *OPTIONS,
+    *(*VOICE_FIELDS, "audio_url", "index_path", "response_format", "timeout_s", "keep_alive"),
+    *("stream", *OPTIONS),
 )
 
 
@@ -38,6 +44,7 @@ class ConvertCall:
     audio_format: str
     as_json: bool
     timeout_s: float
+    streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,20 @@ class CallLimits:
 
 def read_convert_call(request: Request, request_id: str, limits: CallLimits) -> ConvertCall:
     """Check everything but the audio itself; raise a typed error that names the field."""
-    if request.args:
-        name = next(iter(request.args))
+    for name in request.args.keys() - {"async"}:
         raise InvalidOption(f"{name} is in the query; send it as a field.", param=name)
     fields, audio = _read_json(request) if request.is_json else _read_form(request)
+    return call_from(fields, audio, request, request_id, limits)
+
+
+def call_from(
+    fields: Mapping[str, Any], audio: bytes, request: Request, request_id: str, limits: CallLimits
+) -> ConvertCall:
+    """Check fields whose names are known; the headers of `request` count too."""
     voice = _one_of(fields, VOICE_FIELDS)
+    url = _text("audio_url", fields.get("audio_url"))
+    if audio and url is not None:
+        raise InvalidRequest("Send the recording or its address, not both.", param="audio_url")
     options = {name: value for name, value in fields.items() if name in OPTIONS}
     return ConvertCall(
         request=ConvertRequest(
@@ -65,10 +81,12 @@ def read_convert_call(request: Request, request_id: str, limits: CallLimits) -> 
             index=_text("index_path", fields.get("index_path")),
             priority=_priority(request),
             keep_alive_s=_keep_alive(fields.get("keep_alive"), limits.keep_alive_s),
+            audio_url=url,
         ),
         audio_format=_audio_format(fields.get("response_format"), request),
         as_json=_wants_json(request),
         timeout_s=_timeout(fields.get("timeout_s"), request, limits.request_s),
+        streams=_streams(fields.get("stream", False), request),
     )
 
 
@@ -82,6 +100,8 @@ def _read_form(request: Request) -> tuple[dict[str, Any], bytes]:
     _refuse_unknown(request.files, AUDIO_FIELDS, {})
     fields = {name: value for name, value in request.form.items() if value != ""}
     uploads = [request.files[name] for name in AUDIO_FIELDS if name in request.files]
+    if not uploads and "audio_url" in fields:
+        return fields, b""
     if len(uploads) != 1:
         raise InvalidRequest("Send one recording, as the file field 'audio'.", param="audio")
     return fields, uploads[0].read()
@@ -110,17 +130,14 @@ def _unknown(name: str) -> InvalidOption:
 
 
 def _read_json(request: Request) -> tuple[dict[str, Any], bytes]:
-    try:
-        body = json.loads(request.get_data())
-    except (ValueError, RecursionError):
-        raise InvalidRequest("The body is no JSON.") from None
-    if not isinstance(body, dict):
-        raise InvalidRequest("The body is JSON, but no object.")
+    body = read_json_object()
     fields = {name: value for name, value in body.items() if value is not None}
     encoded = fields.pop("audio_base64", None)
     for name in fields:
         if name not in TEXT_FIELDS:
             raise _unknown(name)
+    if encoded is None and fields.get("audio_url"):
+        return fields, b""
     if not isinstance(encoded, str):
         raise InvalidRequest("Send the recording as base64 text.", param="audio_base64")
     try:
@@ -158,6 +175,17 @@ def _audio_format(given: Any, request: Request) -> str:
 def _wants_json(request: Request) -> bool:
     answers = [*FORMATS.values(), "application/json"]
     return request.accept_mimetypes.best_match(answers) == "application/json"
+
+
+def _streams(given: Any, request: Request) -> bool:
+    known = given.lower() if isinstance(given, str) else given
+    if isinstance(given, (str, bool)) and known in TRUTHS:
+        streams = TRUTHS[known]
+    else:
+        raise InvalidOption(f"stream is {given!r:.60}; allowed is true or false.", param="stream")
+    if streams and _wants_json(request):
+        raise InvalidOption("A stream is audio; Accept asks for application/json.", param="stream")
+    return streams
 
 
 def _timeout(given: Any, request: Request, max_request_s: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 Json = dict[str, Any]
 Content = Mapping[str, type[BaseModel] | Json]  # by media type: a model, or a schema as it is
 EXTENSION = "routes"  # under this name an app keeps its routes by endpoint
+VALUE_IN_PATH = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 class Access(Enum):
@@ -79,6 +81,11 @@ class Route:
 def json_of(model: type[BaseModel]) -> Content:
     """The content of a body that is JSON."""
     return {"application/json": model}
+
+
+def shown_path(path: str) -> str:
+    """A path in Flask's spelling as OpenAPI spells it: with {name} for values."""
+    return VALUE_IN_PATH.sub(r"{\1}", path)
 
 
 def add_routes(app: Flask, routes: Iterable[Route]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 
 class ErrorDetail(BaseModel):
@@ -64,6 +64,11 @@ class Voice(BaseModel):
     state: str
     device: str | None
     pinned: bool
+    last_used: float | None = Field(description="Seconds since 1970; null: not since the start.")
+    ttl: float | None = Field(
+        description="Seconds until it leaves memory if nobody asks for it; null: it has no such "
+        "time, or is in use."
+    )
     card: dict[str, Any] = Field(description="Origin, licence and notice, as the file states.")
     error: str | None = Field(description="Why the file cannot be used.")
 
@@ -100,6 +105,17 @@ class Limits(BaseModel):
     concurrent_conversions: int
 
 
+class Features(BaseModel):
+    """What is switched on here."""
+
+    streaming: bool = Field(description="Whether answers can begin before conversions end.")
+    jobs: bool
+    audio_url: bool = Field(description="Whether recordings may be fetched by their address.")
+    webhooks: bool
+    keys: bool = Field(description="Whether callers need an API key.")
+    rate_limit_rpm: int = Field(description="Requests a minute; 0 is no limit.")
+
+
 class ServerInfo(BaseModel):
     """What this server is and can do."""
 
@@ -114,6 +130,8 @@ class ServerInfo(BaseModel):
     default_f0_method: str
     audio_formats: list[str]
     limits: Limits
+    features: Features
+    versions: dict[str, str] = Field(description="Of Python and of the packages that matter.")
 
 
 class GpuStatus(BaseModel):
@@ -132,11 +150,37 @@ class GpuStatus(BaseModel):
 class MoveRequest(BaseModel):
     """Which models to move; an empty body means all that are not pinned."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = Field(None, description="A voice; unset: all models.")
     timeout_s: float = Field(
         10.0, ge=0, le=600, description="How long to wait for conversions that use them."
+    )
+
+
+class OffloadRequest(MoveRequest):
+    """Which models to offload; an empty body means all that are not pinned."""
+
+    force: StrictBool = Field(False, description="Whether to end the conversions that use them.")
+
+
+ALL_OR_ONE: dict[str, Any] = {  # with level process no model is named
+    "not": {
+        "required": ["level", "model"],
+        "properties": {"level": {"const": "process"}, "model": {"type": "string"}},
+    }
+}
+
+
+class ReleaseRequest(OffloadRequest):
+    """Which models to release; an empty body means all that are not pinned."""
+
+    model_config = ConfigDict(json_schema_extra=ALL_OR_ONE)
+
+    level: Literal["model", "process"] = Field(
+        "model",
+        description="process: put a new worker process in place of each too, where devices have "
+        "such.",
     )
 
 
@@ -154,4 +198,5 @@ class Moves(BaseModel):
     offloaded: list[str]
     released: list[str]
     skipped: list[SkippedModel]
+    cancelled: list[str] = Field([], description="Request ids of conversions that were ended.")
     freed_bytes: int = Field(description="Of device memory.")

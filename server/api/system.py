@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from server import VERSION
 from server.api.context import ApiContext
-from server.api.requests import FORMATS
-from server.api.route import Access, Answer, Route, json_of
-from server.api.schemas import Health, Limits, Readiness, ServerInfo
+from server.api.requests import FORMATS, TEXT_FIELDS
+from server.api.route import Access, Answer, Parameter, Route, json_of
+from server.api.schemas import Features, Health, Limits, Readiness, ServerInfo
 from server.services import Services
 
 NAME = "voice-server"
 TAG = "system"
+SHOWN = ("torch", "faiss-cpu", "flask", "waitress")  # packages whose version people ask for
 
 
 def system_routes(context: ApiContext) -> list[Route]:
@@ -34,7 +38,7 @@ def system_routes(context: ApiContext) -> list[Route]:
         return jsonify(body.model_dump()), 200 if alive else 503
 
     def ready() -> tuple[Response, int]:
-        state = services.ready()
+        state = services.ready(request.args.get("model"))
         body = Readiness(ready=state.ready, reasons=list(state.reasons))
         return jsonify(body.model_dump()), 200 if state.ready else 503
 
@@ -48,7 +52,11 @@ def system_routes(context: ApiContext) -> list[Route]:
 
     return [
         _probe("health", health, "Is the server alive?", Health),
-        _probe("ready", ready, "Can it convert now?", Readiness),
+        replace(
+            _probe("ready", ready, "Can it convert now?", Readiness),
+            parameters=(Parameter("model", "A voice that it is to convert with."),),
+            failures=(404,),
+        ),
         Route(
             name="info",
             method="GET",
@@ -100,4 +108,13 @@ def _info(services: Services) -> ServerInfo:
             max_queue=settings.max_queue_per_gpu,
             concurrent_conversions=settings.concurrent_conversions,
         ),
+        features=Features(
+            streaming="stream" in TEXT_FIELDS,
+            jobs=True,
+            audio_url=settings.enable_audio_url,
+            webhooks=settings.enable_webhooks and settings.webhook_secret is not None,
+            keys=bool(settings.keys),
+            rate_limit_rpm=settings.rate_limit_rpm,
+        ),
+        versions={"python": platform.python_version(), **{name: version(name) for name in SHOWN}},
     )

@@ -62,6 +62,7 @@ def test_the_result_is_plain_values_for_json(bench: Bench) -> None:
         "offloaded": ["b"],
         "released": [],
         "skipped": [{"model": "a", "leases": 1, "reason": "in_use"}],
+        "cancelled": [],
         "freed_bytes": 10,
     }
 

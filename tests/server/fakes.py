@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from engines.rvc import ConversionModels, LoadableModel, RvcEngine
 from gpu_manager import GPUResourceManager
 from rvc_core.audio import Audio
-from rvc_core.converter import Conversion
+from rvc_core.converter import Conversion, Part
 from rvc_core.errors import InvalidCheckpoint, SpeakerOutOfRange
 from rvc_core.options import ConversionOptions
+from rvc_core.run import Progress
 from rvc_core.token import Token
 from rvc_core.voice import VoiceFacts
 from server.conversion import DeviceConverter
@@ -44,6 +46,7 @@ class FakeEngine(RvcEngine):
         super().__init__(models_dir)
         self.loaded: list[str] = []
         self.during_convert: Callable[[Token], None] = lambda token: token.check()
+        self.between_parts: Callable[[], None] = lambda: None
 
     def describe(self, path: Path, identity: object) -> VoiceFacts:
         if path.read_bytes().startswith(b"broken"):
@@ -78,13 +81,26 @@ class FakeEngine(RvcEngine):
         options: ConversionOptions,
         token: Token,
         on_progress: Any = None,
+        on_part: Any = None,
     ) -> Conversion:
         if options.speaker_id > 1:
             raise SpeakerOutOfRange("spk_id is too large.", param="spk_id")
+        if on_progress is not None:
+            on_progress(Progress("f0", 0, 1))
         self.during_convert(token)
         audio = Audio(-source.samples, source.sample_rate)
+        warnings = ("Größe: all is fake",)
+        if on_part is not None:
+            self.give_parts(audio, warnings, on_part)
         timings = {"feature": 0.1, "f0": 0.2, "synth": 0.3, "total": 0.6}
-        return Conversion(audio, timings, np.zeros(3, np.float32), ("Größe: all is fake",))
+        return Conversion(audio, timings, np.zeros(3, np.float32), warnings)
+
+    def give_parts(self, audio: Audio, warnings: tuple[str, ...], on_part: Any) -> None:
+        """Give the result in two parts; `between_parts` is called between them."""
+        half = len(audio.samples) // 2
+        for samples in (audio.samples[:half], audio.samples[half:]):
+            on_part(Part(samples, audio.sample_rate, len(audio.samples), warnings))
+            self.between_parts()
 
     def _model(self, id: str) -> LoadableModel:
         def load(device: str) -> FakeModel:
@@ -102,6 +118,8 @@ def fake_services(models_dir: Path, **settings: Any) -> Services:
 
 def services_on(settings: Settings, build_gpu: Callable[[], GPUResourceManager]) -> Services:
     """Services over a `FakeEngine` in this process."""
+    if settings.job_db is None:  # never the jobs of whoever runs the tests
+        settings = replace(settings, job_db=settings.models_dir / "jobs.sqlite3")
     engine = FakeEngine(settings.models_dir)
     local = DeviceConverter(settings, Leases(settings, build_gpu), engine)
     lane = LocalLane(local, settings.concurrent_conversions)

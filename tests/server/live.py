@@ -41,6 +41,7 @@ def write_index(path: Path, width: int, n_vectors: int = 64) -> None:
 def live_services(models: Path, **settings: Any) -> Services:
     """Services over `models`, on one CPU thread where `settings` say nothing else."""
     usual = {"models_dir": models, "waitress_threads": 8, "torch_threads": 1, "device": "cpu"}
+    usual["job_db"] = models.with_name(f"{models.name}-jobs") / "jobs.sqlite3"
     return build_services(Settings(**{**usual, **settings}))
 
 

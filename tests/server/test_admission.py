@@ -13,7 +13,7 @@ from rvc_core.token import Token
 from server.admission import Admission, LaneFacts, Waiting
 from server.placement import AGEING_S, Priority
 from tests.gpu.fakes import in_thread, until
-from tests.server.house import PATIENCE_S, House, measure
+from tests.server.house import PATIENCE_S, House, measure, refusal
 
 
 @pytest.mark.parametrize(("load_s", "lane"), [(1.0, 1), (40.0, None)])
@@ -200,3 +200,14 @@ def test_the_counts_say_who_is_where() -> None:
             Waiting("b", Priority.INTERACTIVE, 3.0, 0, "queue"),
             Waiting("c", Priority.BATCH, 3.0, 0, "queue"),
         ]
+
+
+def test_what_is_no_conversion_does_not_tell_how_long_they_take() -> None:
+    house = House(1, max_waiting_per_lane=0)
+    measure(house, run_s=20)
+    for _ in range(50):
+        with house.admission.place(Token(), "v") as place:
+            place.is_run = False
+    with house.guest("v") as running:
+        assert running.has_lane() == 0
+        assert refusal(house.admission).retry_after_s == 20

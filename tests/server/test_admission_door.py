@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from contextvars import Context, copy_context
+from functools import partial
 
 import pytest
 
 from rvc_core.token import Token
-from server.errors import Draining
+from server.errors import Draining, QueueFull
 from tests.gpu.fakes import in_thread, until
 from tests.server.house import PATIENCE_S, House, measure, refusal
 
@@ -112,3 +114,39 @@ def test_all_inside_can_be_cancelled() -> None:
     with house.admission.admit(tokens[0]), house.admission.admit(tokens[1]):
         house.admission.cancel_all()
     assert all(token.cancelled for token in tokens)
+
+
+def test_room_that_is_kept_is_taken_by_one_conversion_in_its_context() -> None:
+    house = House(1, max_waiting_per_lane=0)
+    refused: list[Exception] = []
+    with house.admission.reserve(refused.append):
+        assert Context().run(refusal, house.admission)  # elsewhere there is none
+        with house.admission.admit(Token()):
+            assert house.admission.n_inside == 1
+            with pytest.raises(QueueFull), house.admission.admit(Token()):
+                pass
+    assert house.admission.n_inside == 0
+    assert refused == []
+
+
+def test_room_goes_with_the_context_into_another_thread() -> None:
+    house = House(1, max_waiting_per_lane=0)
+    inside: list[int] = []
+
+    def work() -> None:
+        with house.admission.admit(Token()):
+            inside.append(house.admission.n_inside)
+
+    with house.admission.reserve(lambda error: None):
+        in_thread(partial(copy_context().run, work)).join(10)
+    assert inside == [1]
+
+
+def test_a_drain_waits_for_kept_room_too() -> None:
+    house = House(1)
+    with house.admission.reserve(lambda error: None):
+        house.admission.close()
+        assert not house.admission.wait_empty(0)
+        with pytest.raises(Draining), house.admission.admit(Token()):
+            pass
+    assert house.admission.wait_empty(0)

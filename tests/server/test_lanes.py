@@ -42,6 +42,8 @@ class FakeWorker:
     def __init__(self, servant: ConversionServant) -> None:
         self.servant = servant
         self.state = "up"
+        self.builds: list[Any] = []
+        self.n_renewed = 0
         self.on_change: Callable[[], None] = lambda: None
 
     @property
@@ -68,6 +70,16 @@ class FakeWorker:
         if self.state != "up":
             raise WorkerLost("It is down.")
         return self.servant.call(name, arguments)
+
+    def build_with(self, build: Any) -> None:
+        """Further processes are made like that."""
+        self.builds.append(build)
+
+    def renew(self, timeout_s: float) -> None:
+        """Another process."""
+        if self.state != "up":
+            raise WorkerLost("It is down.")
+        self.n_renewed += 1
 
     def wait_up(self, timeout_s: float) -> bool:
         """Is it up?"""

@@ -174,7 +174,7 @@ def test_an_index_is_used_paired_or_by_name_and_checked(live: Live) -> None:
 
 
 def test_a_client_that_leaves_stops_the_work(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="api_server")
+    caplog.set_level("INFO", logger="server.api")
     long = by_soundfile(sine(60, RATE, 150.0), RATE, "WAV")
     with pytest.raises(requests.Timeout):
         requests.post(

@@ -3,13 +3,20 @@ from __future__ import annotations
 import pytest
 from prometheus_client.metrics_core import Metric
 
-from server.metric_specs import GPU_METRICS, WORK_METRICS, MetricSpec
+from server.metric_specs import (
+    GPU_METRICS,
+    HTTP_METRICS,
+    JOB_METRICS,
+    STREAM_METRICS,
+    WORK_METRICS,
+    MetricSpec,
+)
 from server.services import Services
 from tests.server.calls import convert
 from tests.server.scrapes import scrape
 from tests.test_docs import table
 
-ALL = (*WORK_METRICS, *GPU_METRICS)
+ALL = (*WORK_METRICS, *STREAM_METRICS, *HTTP_METRICS, *JOB_METRICS, *GPU_METRICS)
 
 
 def test_every_metric_is_documented_and_nothing_else() -> None:

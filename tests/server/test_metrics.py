@@ -202,6 +202,8 @@ def test_a_journey_knows_how_long_it_stood_in_line() -> None:
     assert (journey.stage, journey.waited_s) == ("queue", 2.0)
     journey.start()
     clock.advance(5)
+    assert (journey.stage, journey.waited_s) == ("load", 2.0)
+    journey.work()
     assert (journey.stage, journey.waited_s) == ("run", 2.0)
 
 

@@ -97,3 +97,22 @@ def test_the_hash_names_the_content(registry: ModelRegistry, voices: Path) -> No
     assert registry.content_hash(entry) == hashlib.sha256(b"one").hexdigest()[:8]
     path.write_bytes(b"another")
     assert registry.content_hash(registry.find("a")) != registry.content_hash(entry)
+
+
+def test_a_voice_that_is_gone_by_the_time_it_is_read_is_not_found(
+    registry: ModelRegistry, voices: Path
+) -> None:
+    path = touch(voices / "a.pth")
+    entry = registry.find("a")
+    path.unlink()
+    with pytest.raises(VoiceNotFound, match="was removed"):
+        registry.content_hash(entry)
+
+
+def test_indexes_are_found_by_the_name_of_a_voice_that_may_not_be_there(
+    registry: ModelRegistry, voices: Path
+) -> None:
+    own = touch(voices / "a.index")
+    trained = touch(voices.parent / "indexes" / "deep" / "added_IVF9_a_v2.index")
+    touch(voices / "ab.index")
+    assert registry.indexes_of("a") == [own, trained]

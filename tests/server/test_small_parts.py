@@ -12,6 +12,7 @@ import pytest
 
 from server import VERSION
 from server.logs import REQUEST_ID, configure_logging
+from server.setting_groups import LogSettings
 from server.sockets import PortInUse, bind, port_of, url_of
 
 
@@ -32,7 +33,7 @@ def own_logging() -> Iterator[None]:
 
 @pytest.mark.usefixtures("own_logging")
 def test_a_log_line_has_the_request_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging("info")
+    configure_logging(LogSettings())
     token = REQUEST_ID.set("r-1")
     logging.getLogger("x").info("hello %d", 5)
     logging.getLogger("x").debug("not shown")
@@ -43,7 +44,7 @@ def test_a_log_line_has_the_request_it_belongs_to(capsys: pytest.CaptureFixture[
 
 @pytest.mark.usefixtures("own_logging")
 def test_python_warnings_go_to_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging("info")
+    configure_logging(LogSettings())
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(True)

@@ -127,6 +127,27 @@ def test_a_client_that_leaves_is_noticed_while_its_request_runs(app: SlowApp, po
     assert app.is_gone()
 
 
+def test_work_and_uploads_outlive_a_crowd_of_silent_connections(
+    app: SlowApp, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.waitress_server.SHED_ABOVE", 5)
+    worker, uploader = (socket.create_connection(("127.0.0.1", port), 10) for _ in range(2))
+    worker.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+    uploader.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+    assert app.begun.wait(PATIENCE_S)
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    assert requests.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S).status_code == 200
+    silent[0].settimeout(PATIENCE_S)
+    assert silent[0].recv(1) == b""  # the longest silent one was closed
+    app.go_on.set()
+    uploader.sendall(b"b")
+    for client in (worker, uploader):
+        assert client.recv(12) == b"HTTP/1.1 200"
+        client.close()
+    for client in silent:
+        client.close()
+
+
 def test_hundreds_of_idle_connections_do_not_stop_it(app: SlowApp, port: int) -> None:
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(300)]
     answer = requests.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S)

@@ -17,7 +17,7 @@ from gpu.errors import WorkerLost
 from rvc_core.errors import Cancelled, InvalidOption
 from rvc_core.options import ConversionOptions
 from rvc_core.token import Token
-from server.records import ConvertRequest, ConvertResult
+from server.records import ConvertRequest, ConvertResult, LoadRequest
 from server.services import Services, build_services
 from server.settings import Settings
 from tests.gpu.fakes import until
@@ -144,4 +144,16 @@ def test_voices_are_pinned_offloaded_and_released_on_every_device(services: Serv
     assert services.offload("demo")["offloaded"]
     assert services.convert(request(), Token()).state_at_arrival == "offloaded"
     assert services.release("demo")["freed_bytes"] > 0
+    assert services.convert(request(), Token()).state_at_arrival == "unloaded"
+
+
+def test_a_voice_is_loaded_into_a_worker_before_it_is_asked_for(services: Services) -> None:
+    services.release("demo")
+    loaded = services.load(LoadRequest("demo", "test"), Token())
+    assert (loaded.state, loaded.device, loaded.state_at_arrival) == ("ready", "cpu", "unloaded")
+    assert loaded.bytes > 10_000_000
+    assert loaded.seconds > 0
+    assert services.load(LoadRequest("demo", "test", to_host=True), Token()).state == "offloaded"
+    assert services.convert(request(), Token()).state_at_arrival == "offloaded"
+    services.unload("demo")
     assert services.convert(request(), Token()).state_at_arrival == "unloaded"

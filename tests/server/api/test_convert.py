@@ -99,9 +99,9 @@ def test_a_voice_of_any_script_has_a_valid_header(
 def test_the_log_has_one_line_for_a_request(
     client: FlaskClient, recording: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="api_server")
+    caplog.set_level("INFO", logger="server.api.envelope")
     post(client, recording)
-    (record,) = [r for r in caplog.records if r.name == "api_server"]
+    (record,) = [r for r in caplog.records if r.name == "server.api.envelope"]
     pattern = r"POST /api/v1/convert 200 ms=\d+ queue_ms=\d+ model=anna"
     assert re.fullmatch(pattern, record.getMessage())
 

@@ -135,7 +135,8 @@ def test_another_priority_is_refused() -> None:
         ({"semitones": "1"}, "semitones"),
         ({"model": "a", "voice": "b"}, "voice"),
         ({"seed": ["1", "2"]}, "seed"),
-        ({"response_format": "ogg"}, "response_format"),
+        ({"response_format": "aiff"}, "response_format"),
+        ({"stream": "maybe"}, "stream"),
         ({"timeout_s": "0"}, "timeout_s"),
         ({"timeout_s": "nan"}, "timeout_s"),
         ({"timeout_s": "soon"}, "timeout_s"),
@@ -202,3 +203,26 @@ def test_a_body_without_a_recording_is_refused(more: dict[str, Any], code: str) 
     with pytest.raises(ServerError) as caught:
         read(**more)
     assert caught.value.code == code
+
+
+def test_an_address_may_stand_for_the_recording() -> None:
+    url = "https://voices.example/a.wav"
+    for call in (read(data={"audio_url": url}), read_json({"audio_url": url})):
+        assert (call.request.audio_url, call.request.audio) == (url, b"")
+    assert read_form({"audio_url": ""}).request.audio_url is None
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda: read_form({"audio_url": "https://a"}), "invalid_request"),
+        (lambda: read_json({"audio_url": "https://a", "audio_base64": "AAAA"}), "invalid_request"),
+        (lambda: read_json({"audio_url": ""}), "invalid_request"),
+        (lambda: read_json({"audio_url": 5}), "invalid_option"),
+        (lambda: read_json({"audio_url": "https://a", "audio_base64": 5}), "invalid_request"),
+    ],
+)
+def test_a_recording_and_its_address_exclude_each_other(
+    call: Callable[[], ConvertCall], code: str
+) -> None:
+    assert refusal_of(call).code == code
