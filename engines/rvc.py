@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rvc_core.audio import Audio
     from rvc_core.content import ContentEncoder
-    from rvc_core.converter import Conversion
+    from rvc_core.converter import Conversion, Part
     from rvc_core.f0 import F0Estimator
     from rvc_core.run import Progress
     from rvc_core.voice import Voice, VoiceFacts
@@ -190,6 +190,7 @@ class RvcEngine:
         options: ConversionOptions,
         token: Token,
         on_progress: Callable[[Progress], None] | None = None,
+        on_part: Callable[[Part], None] | None = None,
     ) -> Conversion:
         """Convert `source` with loaded models; the index is left alone when `index_rate` is 0."""
         from rvc_core.converter import VoiceConverter
@@ -200,8 +201,9 @@ class RvcEngine:
         converter = VoiceConverter(
             models.session.voice, models.content, index, models.make_room or (lambda: 0)
         )
-        report = on_progress or (lambda progress: None)
-        return converter.convert(source, options, models.f0, token, report)
+        tell = on_progress or (lambda progress: None)
+        give = on_part or (lambda part: None)
+        return converter.convert(source, options, models.f0, token, tell, give)
 
     def f0_curve(self, estimator: F0Estimator, audio: Audio) -> NDArray[np.float64]:
         """The pitch of `audio` in Hz, shape (frames,), 100 frames a second."""

@@ -1,29 +1,20 @@
-"""Recordings in and out: read any audio file, resample, write wav, flac and mp3."""
+"""Recordings in and out: read any audio file, write one of several formats."""
 
 from __future__ import annotations
 
-import io
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import av
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from rvc_core.decode import decode
-from rvc_core.errors import EmptyAudio, InvalidOption, NonFiniteAudio, UndecodableAudio
-from rvc_core.loudness import to_pcm16
-
-AUDIO_FORMATS: Mapping[str, str] = MappingProxyType(
-    {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
-)
-_MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-_MP3_BITS_PER_SECOND = 192_000
+from rvc_core.encoders import AUDIO_FORMATS as AUDIO_FORMATS
+from rvc_core.encoders import check_format, encode_samples
+from rvc_core.errors import EmptyAudio, NonFiniteAudio, UndecodableAudio
+from rvc_core.resampling import resample as resample
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,22 +72,14 @@ def _check_finite(samples: NDArray[np.float32], sample_rate: int) -> None:
 
 
 def encode_audio(audio: Audio, audio_format: str) -> bytes:
-    """Return `audio` as the bytes of a file: 16-bit wav or flac, or mp3 of 192 kbit/s."""
-    _check_format(audio_format)
-    if len(audio.samples) == 0:
-        raise EmptyAudio("There are no samples to write.")
-    if audio_format == "mp3":
-        return _encode_mp3(audio)
-    file = io.BytesIO()
-    pcm = to_pcm16(audio.samples)
-    soundfile.write(file, pcm, audio.sample_rate, subtype="PCM_16", format=audio_format.upper())
-    return file.getvalue()
+    """Return `audio` as the bytes of a file in one of `AUDIO_FORMATS`."""
+    return encode_samples(audio.samples, audio.sample_rate, audio_format)
 
 
 def write_audio(path: Path, audio: Audio) -> None:
     """Write `audio` in the format of the suffix; another reader never sees half a file."""
     audio_format = path.suffix.lower().removeprefix(".")
-    _check_format(audio_format)
+    check_format(audio_format)
     unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         unfinished.write_bytes(encode_audio(audio, audio_format))
@@ -105,46 +88,12 @@ def write_audio(path: Path, audio: Audio) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _check_format(audio_format: str) -> None:
-    if audio_format not in AUDIO_FORMATS:
-        raise InvalidOption(
-            f"The audio format {audio_format!r} cannot be written; there are "
-            f"{', '.join(AUDIO_FORMATS)}.",
-            param="response_format",
-            value=audio_format,
-        )
-
-
-def _encode_mp3(audio: Audio) -> bytes:
-    """Encode at the next rate that the format has, for 40 kHz that is 44.1 kHz."""
-    above = [rate for rate in _MP3_RATES if rate >= audio.sample_rate]
-    rate = above[0] if above else _MP3_RATES[-1]
-    pcm = to_pcm16(resample(audio.samples, audio.sample_rate, rate))
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp3") as container:
-        stream = container.add_stream("libmp3lame", rate=rate)
-        assert isinstance(stream, av.AudioStream)
-        stream.bit_rate, stream.format, stream.layout = _MP3_BITS_PER_SECOND, "s16p", "mono"
-        container.mux(stream.encode(_to_frame(pcm, rate, "s16p")))
-        container.mux(stream.encode(None))
-    return file.getvalue()
-
-
 def _to_frame(
     samples: NDArray[np.float32] | NDArray[np.int16], rate: int, sample_format: str
 ) -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(samples[None], format=sample_format, layout="mono")
     frame.sample_rate = rate
     return frame
-
-
-def resample(samples: NDArray[np.float32], from_rate: int, to_rate: int) -> NDArray[np.float32]:
-    """Resample by soxr's HQ recipe to ceil(len(samples) * to_rate / from_rate) samples."""
-    if from_rate == to_rate or len(samples) == 0:
-        return samples.astype(np.float32)
-    length = -(-len(samples) * to_rate // from_rate)
-    resampled = soxr.resample(samples.astype(np.float32), from_rate, to_rate, quality="soxr_hq")
-    return np.pad(resampled[:length], (0, max(0, length - len(resampled))))
 
 
 def resample_like_ffmpeg(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rvc_core.errors import ContentEncoderMismatch, InvalidWeights, MissingWeights
+from rvc_core.token import check_current
 from rvc_core.voice import HUBERT, VoiceFacts
 from rvc_core.weights import (
     fold_weight_norm,
@@ -130,7 +131,13 @@ def load_hubert(folder: Path, device: str = "cpu") -> HubertEncoder:
     nn.utils.parametrize.remove_parametrizations(convolution, "weight")  # the state is folded
     load_strictly(network, state, path.name, InvalidWeights)
     network.eval().to(device)
+    for module in network.modules():
+        module.register_forward_pre_hook(_before_module)
     return HubertEncoder(network, _linear(projection, path, device) if projection else None)
+
+
+def _before_module(*_: Any) -> None:
+    check_current()  # the network is not ours, so it cannot call this itself
 
 
 def _check_config(folder: Path) -> None:

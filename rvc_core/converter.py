@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from rvc_core.audio import Audio, resample
-from rvc_core.chunks import TIMINGS, ChunkTiming
+from rvc_core.audio import Audio
 from rvc_core.content import ContentEncoder
 from rvc_core.errors import (
     ContentEncoderMismatch,
     InvalidOption,
-    OutOfMemory,
     SpeakerOutOfRange,
 )
-from rvc_core.f0 import F0Estimator, estimate_in_blocks
+from rvc_core.f0 import F0Estimator
+from rvc_core.finishing import official_finish, standard_finish
 from rvc_core.frontend import CONTEXT, SAMPLE_RATE, SHORTEST, add_context, prepare
-from rvc_core.loudness import limit_peak, match_loudness, normalise_loudness
-from rvc_core.melody import DETECTOR_RATE, Melody, plan_melody, settle_options
+from rvc_core.growing_melody import GrowingMelody
+from rvc_core.melody import settle_options
 from rvc_core.options import ConversionOptions
 from rvc_core.pieces import Models, PieceMaker, official_pieces, standard_pieces
 from rvc_core.retrieval import FeatureIndex
@@ -48,6 +46,19 @@ class Conversion:
     audio: Audio
     timings: dict[str, float]
     source_f0: npt.NDArray[np.float32]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples of a result that follow those of the part before, and what is known of the whole.
+
+    There will be `n_total` samples.
+    """
+
+    samples: Samples
+    sample_rate: int
+    n_total: int
     warnings: tuple[str, ...] = ()
 
 
@@ -85,26 +96,51 @@ class VoiceConverter:
         f0_estimator: F0Estimator | None = None,
         token: Token | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_part: Callable[[Part], None] = lambda part: None,
     ) -> Conversion:
-        """Convert `source`; the result lasts exactly as long, official compatibility aside."""
+        """Convert `source`; the result lasts exactly as long, official compatibility aside.
+
+        `on_part` gets the result part by part, as soon as each is made. With `loudnorm` or
+        official compatibility there is one part, as they depend on the whole.
+        """
         self._check(options, f0_estimator)
         settled = settle_options(options, self.voice.facts.defaults)
         run = Run(token or Token(), on_progress)
         start = time.perf_counter()
-        official = settled.compatibility == "official"
-        recording = prepare(source, like_ffmpeg=official)
-        padded = add_context(recording, reflect=self.voice.facts.content == HUBERT)
-        melody, source_f0 = self._melody(padded, settled, f0_estimator, run)
-        models = Models(self.voice, self.content_encoder, self.index)
-        maker = PieceMaker(models, settled, padded, melody, run)
-        samples = self._synthesize(maker, recording, source)
-        run.token.check()
-        samples = match_loudness(
-            samples, self.voice.sample_rate, recording, SAMPLE_RATE, settled.rms_mix_rate
-        )
-        audio = self._finish(samples, settled, source)
+        with run.token.governing():
+            audio, source_f0 = self._convert(source, settled, f0_estimator, run, on_part)
         run.timings["total"] = time.perf_counter() - start
         return Conversion(audio, run.timings, source_f0, self._warnings(options))
+
+    def _warnings(self, options: ConversionOptions) -> tuple[str, ...]:
+        if options.semitones and not self.voice.uses_f0:
+            return (f"The voice {self.voice.name} does not use F0: f0_up_key changes nothing.",)
+        return ()
+
+    def _convert(
+        self,
+        source: Audio,
+        options: ConversionOptions,
+        f0_estimator: F0Estimator | None,
+        run: Run,
+        on_part: Callable[[Part], None],
+    ) -> tuple[Audio, Samples]:
+        recording = prepare(source, like_ffmpeg=options.compatibility == "official")
+        padded = add_context(recording, reflect=self.voice.facts.content == HUBERT)
+        melody = self._melody(padded, options, f0_estimator, run)
+        models = Models(self.voice, self.content_encoder, self.index)
+        maker = PieceMaker(models, options, padded, melody, run)
+        rate = options.output_sample_rate or self.voice.sample_rate
+        warnings = self._warnings(options)
+        collected = []
+        for samples, n_total in self._finished(maker, recording, source, rate):
+            if len(samples) > 0:
+                run.token.check()
+                collected.append(samples)
+                on_part(Part(samples, rate, n_total or len(samples), warnings))
+        audio = Audio(np.concatenate([np.zeros(0, np.float32), *collected]), rate)
+        nothing = np.zeros(0, np.float32)
+        return audio, nothing if melody is None else melody.source_f0(CONTEXT // _HOP)
 
     def _check(self, options: ConversionOptions, f0_estimator: F0Estimator | None) -> None:
         if options.speaker_id >= self.voice.n_speakers:
@@ -126,70 +162,38 @@ class VoiceConverter:
         options: ConversionOptions,
         f0_estimator: F0Estimator | None,
         run: Run,
-    ) -> tuple[Melody | None, Samples]:
+    ) -> GrowingMelody | None:
         if not self.voice.uses_f0 or f0_estimator is None:
-            return None, np.zeros(0, np.float32)
+            return None
         run.report("f0", 0, 1)
-        n_frames = len(padded) // _HOP
-        with run.stage("f0"):
-            if options.compatibility == "official":
-                # In one go, and unvoiced frames are filled before the extra ones are dropped.
-                detected = f0_estimator.estimate(padded, n_frames + f0_estimator.extra_frames)
-            else:
-                detected = estimate_in_blocks(f0_estimator, padded, n_frames, token=run.token)
-            frame_rate = self.voice.config.frame_rate
-            curve = np.asarray(detected, np.float64)
-            melody = plan_melody(curve, options, self.voice.facts.f0_median, frame_rate)
+        melody = GrowingMelody(padded, options, self.voice, f0_estimator, run)
+        melody.until(1)
         run.report("f0", 1, 1)
-        edge = CONTEXT // _HOP
-        heard = detected[edge : n_frames - edge].astype(np.float32)
-        return melody.frames(0, int(n_frames * frame_rate / DETECTOR_RATE)), heard
+        return melody
 
-    def _synthesize(
-        self, maker: PieceMaker, recording: npt.NDArray[np.float64], source: Audio
-    ) -> Samples:
-        """Samples at the voice's rate, in shorter pieces if the device is out of memory."""
+    def _finished(
+        self, maker: PieceMaker, recording: npt.NDArray[np.float64], source: Audio, rate: int
+    ) -> Iterator[tuple[Samples, int | None]]:
+        """Samples of the result, and how many there will be in all, if that is known."""
+        rates = self.voice.sample_rate, rate
         if maker.options.compatibility == "official":
-            return official_pieces(maker, recording)
-        wanted = max(
-            math.ceil(Fraction(len(source.samples) * self.voice.sample_rate, source.sample_rate)),
-            SHORTEST * self.voice.sample_rate // SAMPLE_RATE,
-        )
-        for timing in TIMINGS:
-            samples = self._try_pieces(maker, recording, wanted, timing)
-            if samples is None and self._make_room() > 0:
-                samples = self._try_pieces(maker, recording, wanted, timing)
-            if samples is not None:
-                return samples
-        raise OutOfMemory(
-            f"The device {self.voice.device} is out of memory, even for pieces of "
-            f"{TIMINGS[-1].chunk_s} s."
-        )
+            n_total = None
+            chain = official_finish(recording, maker.options, rates)
+            pieces = official_pieces(maker, recording)
+        else:
+            n_made = max(_length_at(rates[0], source, math.ceil), _shortest_at(rates[0]))
+            n_total = _length_at(rates[1], source, round)
+            chain = standard_finish(recording, maker.options, rates, (n_made, n_total))
+            pieces = standard_pieces(maker, recording, n_made, self._make_room)
+        for samples in pieces:
+            yield chain.push(samples), n_total
+        yield chain.finish(), n_total
 
-    def _try_pieces(
-        self,
-        maker: PieceMaker,
-        recording: npt.NDArray[np.float64],
-        wanted: int,
-        timing: ChunkTiming,
-    ) -> Samples | None:
-        try:
-            return standard_pieces(maker, recording, wanted, timing)
-        except torch.OutOfMemoryError:
-            return None  # the traceback, which holds tensors, is gone before the next try
 
-    def _finish(self, samples: Samples, options: ConversionOptions, source: Audio) -> Audio:
-        """Bring the samples to the rate, length and level that were asked for."""
-        rate = options.output_sample_rate or self.voice.sample_rate
-        samples = resample(samples, self.voice.sample_rate, rate)
-        if options.compatibility != "official":
-            wanted = round(Fraction(len(source.samples) * rate, source.sample_rate))
-            samples = np.pad(samples, (0, max(0, wanted - len(samples))))[:wanted]
-        if options.loudnorm:
-            samples = normalise_loudness(samples, rate)
-        return Audio(limit_peak(samples), rate)
+def _length_at(rate: int, source: Audio, rounded: Callable[[Fraction], int]) -> int:
+    """Samples that last as long as `source`."""
+    return rounded(Fraction(len(source.samples) * rate, source.sample_rate))
 
-    def _warnings(self, options: ConversionOptions) -> tuple[str, ...]:
-        if options.semitones and not self.voice.uses_f0:
-            return (f"The voice {self.voice.name} does not use F0: f0_up_key changes nothing.",)
-        return ()
+
+def _shortest_at(rate: int) -> int:
+    return SHORTEST * rate // SAMPLE_RATE

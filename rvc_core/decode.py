@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rvc_core.containers import check_complete, is_mpeg_audio, state_wav_size
 from rvc_core.errors import AudioTooLong, InvalidAudio, UndecodableAudio
+from rvc_core.token import check_current
 
 LOWEST_SAMPLE_RATE, HIGHEST_SAMPLE_RATE = 1_000, 384_000
 _BLOCK_VALUES = 1 << 20  # samples of all channels decoded at a time
@@ -79,6 +80,7 @@ class _MonoMix:
 
     def add(self, block: NDArray[Any]) -> None:
         """Append a block; values beyond float32 become infinite and are reported later."""
+        check_current()
         self.n_samples += len(block)
         self.check_length(self.n_samples)
         with np.errstate(over="ignore", invalid="ignore"):

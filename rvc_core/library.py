@@ -56,7 +56,7 @@ class VoiceLibrary:
                 continue
             if name not in found or _rank(file) < _rank(found[name]):
                 found[name] = file
-        shared = [*_indexes_in(self._voices), *_index_files(self._indexes)]
+        shared = self._shared_indexes()
         entries = (self._entry(name, found[name], shared) for name in sorted(found))
         return {entry.name: entry for entry in entries if entry is not None}
 
@@ -84,6 +84,13 @@ class VoiceLibrary:
             param="index_path",
             value=given,
         )
+
+    def indexes_of(self, name: str) -> list[Path]:
+        """Indexes that belong to a voice of that name by their own, whether it is there or not."""
+        return [path for path in self._shared_indexes() if _belongs(path, name)]
+
+    def _shared_indexes(self) -> list[Path]:
+        return [*_indexes_in(self._voices), *_index_files(self._indexes)]
 
     def _entry(self, name: str, path: Path, shared: list[Path]) -> VoiceEntry | None:
         try:

@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+Samples = NDArray[np.float32]
+
+_LIMITER_S = 0.025  # a period and more of the lowest voice, so that no period is bent
 _LOUDNESS_BLOCK_S = 0.4  # BS.1770 measures in blocks of this length
 _MEASURED_PEAK = 0.25  # torchaudio's filters clip at 1, and they raise treble by 4 dB
 
@@ -27,38 +30,134 @@ def limit_peak(samples: NDArray[np.float32], ceiling: float = 0.99) -> NDArray[n
     return limited
 
 
+class PeakLimiter:
+    """Makes samples quieter around peaks over `ceiling`, part by part; others stay as they are.
+
+    The gain is the least that any peak nearby needs, smoothed; it falls and rises within 50 ms.
+    """
+
+    def __init__(self, sample_rate: int, ceiling: float = 0.99) -> None:
+        self._ceiling = ceiling
+        self._half = max(1, round(_LIMITER_S * sample_rate / 2))
+        self._reach = 4 * self._half  # as far off as a peak can lower a sample
+        self._heard = np.zeros(self._reach, np.float32)  # the reach before what waits, and that
+
+    def push(self, samples: Samples) -> Samples:
+        """The samples that are ready, given the next ones."""
+        heard, reach = np.concatenate([self._heard, samples]), self._reach
+        ready = len(heard) - 2 * reach
+        if ready <= 0:
+            self._heard = heard
+            return np.zeros(0, np.float32)
+        self._heard = heard[ready:]
+        if np.abs(heard).max() <= self._ceiling:
+            return heard[reach : reach + ready]
+        limited = heard * self._gain(heard)
+        return np.clip(limited, -self._ceiling, self._ceiling)[reach : reach + ready]
+
+    def finish(self) -> Samples:
+        """The samples that are left."""
+        return self.push(np.zeros(self._reach, np.float32))
+
+    def _gain(self, samples: Samples) -> NDArray[np.float32]:
+        from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
+        needed = self._ceiling / np.maximum(np.abs(samples, dtype=np.float64), self._ceiling)
+        gain = minimum_filter1d(needed, 4 * self._half + 1, mode="constant", cval=1.0)
+        for _ in range(2):  # means over places that all have the least gain keep it
+            gain = uniform_filter1d(gain, 2 * self._half + 1, mode="constant", cval=1.0)
+        smoothed: NDArray[np.float32] = gain.astype(np.float32)
+        return smoothed
+
+
 def match_loudness(
-    converted: NDArray[np.float32],
+    converted: Samples,
     converted_rate: int,
-    reference: NDArray[np.float32] | NDArray[np.float64],
+    reference: Samples | NDArray[np.float64],
     reference_rate: int,
     mix: float,
-) -> NDArray[np.float32]:
+) -> Samples:
     """Give `converted` the loudness curve of `reference`: wholly at mix 0, not at all at mix 1.
 
     Curves are in steps of half a second and are stretched over the length of `converted`.
     """
     if mix == 1 or len(converted) == 0:
         return converted
-    wanted = _loudness_curve(reference, reference_rate, len(converted))
-    present = np.maximum(
-        _loudness_curve(converted, converted_rate, len(converted)), np.float32(1e-6)
-    )
-    gain = wanted ** np.float32(1 - mix) * present ** np.float32(mix - 1)
-    matched: NDArray[np.float32] = (converted * gain).astype(np.float32)
-    return matched
+    wanted = loudness_steps(reference, reference_rate)
+    matcher = LoudnessMatcher(wanted, converted_rate, len(converted), mix)
+    return np.concatenate([matcher.push(converted), matcher.finish()])
 
 
-def _loudness_curve(
-    samples: NDArray[np.float32] | NDArray[np.float64], sample_rate: int, length: int
+class LoudnessMatcher:
+    """Gives `n_samples` that come part by part the loudness curve `wanted`, in half-second steps.
+
+    It holds up to two seconds back: a step is the loudness of a second around it.
+    """
+
+    def __init__(
+        self, wanted: NDArray[np.float32], sample_rate: int, n_samples: int, mix: float
+    ) -> None:
+        self._wanted, self._mix = wanted, np.float32(mix)
+        self._rate, self._half = sample_rate, sample_rate // 2
+        self._n_samples, self._n_steps = n_samples, 1 + n_samples // self._half
+        self._steps = np.zeros(0, np.float32)
+        self._unmeasured = np.zeros(self._half, np.float32)  # silence before the first sample
+        self._waiting = np.zeros(0, np.float32)
+        self._place = 0  # of the first sample that waits
+
+    def push(self, samples: Samples) -> Samples:
+        """The samples that are ready, given the next ones."""
+        self._waiting = np.concatenate([self._waiting, samples])
+        self._measure(samples)
+        known, scale = len(self._steps), self._n_steps / self._n_samples
+        ready = self._n_samples
+        if known < self._n_steps:  # a sample lies between two steps; one less, for rounding
+            ready = math.floor((known - 0.5) / scale - 0.5) - 1 if known > 1 else 0
+        return self._release(ready - self._place)
+
+    def finish(self) -> Samples:
+        """The samples that are left."""
+        self._measure(np.zeros(self._half, np.float32))
+        return self._release(len(self._waiting))
+
+    def _measure(self, samples: Samples) -> None:
+        heard = np.concatenate([self._unmeasured, samples])
+        n_whole = len(heard) // self._half - 1
+        if n_whole > 0:
+            self._steps = np.concatenate([self._steps, _rms_of_seconds(heard, self._half)])
+            heard = heard[n_whole * self._half :]
+        self._unmeasured = heard
+
+    def _release(self, n_samples: int) -> Samples:
+        n_samples = min(max(0, n_samples), len(self._waiting))
+        first, last = self._place, self._place + n_samples
+        wanted = _stretch(self._wanted, self._n_samples, first, last)
+        present = _stretch(self._steps, self._n_samples, first, last, self._n_steps)
+        present = np.maximum(present, np.float32(1e-6))
+        gain = wanted ** (1 - self._mix) * present ** (self._mix - 1)
+        released, self._waiting = self._waiting[:n_samples], self._waiting[n_samples:]
+        self._place = last
+        matched: Samples = (released * gain).astype(np.float32)
+        return matched
+
+
+def _stretch(
+    steps: NDArray[np.float32], length: int, start: int, stop: int, n_steps: int | None = None
 ) -> NDArray[np.float32]:
-    """Root mean square over one second every half second, interpolated to (length,)."""
-    import torch
+    """Samples `start` up to `stop` of `steps` interpolated to `length`; later steps may be missing.
 
-    curve = loudness_steps(samples, sample_rate)
-    stretched: NDArray[np.float32] = torch.nn.functional.interpolate(
-        torch.from_numpy(curve)[None, None], size=length, mode="linear", align_corners=False
-    )[0, 0].numpy()
+    Rounded as torch.nn.functional.interpolate rounds, which official RVC uses.
+    """
+    n_steps = n_steps or len(steps)
+    scale = np.float64(np.float32(n_steps) / np.float32(length))
+    centres = (np.arange(start, stop) + 0.5).astype(np.float32)
+    places = np.maximum((scale * centres - 0.5).astype(np.float32), np.float32(0))
+    below = np.minimum(places.astype(np.int64), n_steps - 1)
+    above = np.minimum(below + 1, n_steps - 1)
+    share = np.clip(places - below.astype(np.float32), np.float32(0), np.float32(1))
+    rising = (share * steps[above]).astype(np.float64)
+    falling = (np.float32(1) - share).astype(np.float64) * steps[below]
+    stretched: NDArray[np.float32] = (falling + rising).astype(np.float32)
     return stretched
 
 
@@ -67,7 +166,14 @@ def loudness_steps(
 ) -> NDArray[np.float32]:
     """Root mean square over one second, centred on every half second; silence beyond the ends."""
     half_second = sample_rate // 2
-    power = np.pad(np.square(samples, dtype=np.float32), half_second)
+    silence = np.zeros(half_second, np.float32)
+    return _rms_of_seconds(np.concatenate([silence, samples, silence]), half_second)
+
+
+def _rms_of_seconds(
+    samples: NDArray[np.float32] | NDArray[np.float64], half_second: int
+) -> NDArray[np.float32]:
+    power = np.square(samples, dtype=np.float32)
     seconds = np.lib.stride_tricks.sliding_window_view(power, 2 * half_second)
     steps: NDArray[np.float32] = np.sqrt(seconds[::half_second].mean(axis=1))
     return steps

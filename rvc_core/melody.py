@@ -69,10 +69,22 @@ def plan_melody(
     detected: Curve, options: ConversionOptions, f0_median: float | None, frame_rate: float
 ) -> Melody:
     """Apply the settled `options` to the curve of the detector, which has 100 frames a second."""
-    curve = median_filter(detected) if options.filter_radius > 2 else detected
-    semitones = options.semitones
-    if options.auto_transpose and f0_median is not None:
-        semitones += auto_semitones(curve, f0_median)
+    semitones = transposition(detected, options, f0_median)
+    return shape_melody(detected, options, semitones, frame_rate)
+
+
+def transposition(detected: Curve, options: ConversionOptions, f0_median: float | None) -> float:
+    """By how many semitones the settled `options` move the curve, `auto_transpose` included."""
+    if not options.auto_transpose or f0_median is None:
+        return options.semitones
+    return options.semitones + auto_semitones(_smoothed(detected, options), f0_median)
+
+
+def shape_melody(
+    detected: Curve, options: ConversionOptions, semitones: float, frame_rate: float
+) -> Melody:
+    """The curve of the detector as the settled `options` want it, moved by `semitones`."""
+    curve = _smoothed(detected, options)
     filled = curve if options.unvoiced == "keep" else fill_unvoiced(curve)
     shifted = shift_semitones(filled, semitones)
     if frame_rate != DETECTOR_RATE:
@@ -81,3 +93,7 @@ def plan_melody(
         shifted, curve = resample_f0(shifted, positions), resample_f0(curve, positions)
     guard = curve if options.unvoiced == "protect" else shifted
     return Melody(shifted.astype(np.float32), to_bins(shifted), guard < 1)
+
+
+def _smoothed(detected: Curve, options: ConversionOptions) -> Curve:
+    return median_filter(detected) if options.filter_radius > 2 else detected

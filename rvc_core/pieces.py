@@ -6,6 +6,8 @@ recording, so that neighbouring pieces share phase and noise; it decodes only wh
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +16,19 @@ import torch
 from torch import Tensor
 
 from rvc_core.chunks import (
+    GROWING_TIMING,
     HOP_LENGTH,
-    TIMINGS,
+    OFFICIAL_TIMING,
+    SHORTER_TIMINGS,
+    Chunk,
     ChunkTiming,
-    crossfade,
+    Joiner,
     split_at_quiet_points,
 )
 from rvc_core.content import CONTENT_FRAME_RATE, ContentEncoder
-from rvc_core.errors import NonFiniteOutput
+from rvc_core.errors import NonFiniteOutput, OutOfMemory
 from rvc_core.frontend import CONTEXT, SAMPLE_RATE
+from rvc_core.growing_melody import GrowingMelody
 from rvc_core.melody import DETECTOR_RATE, Melody
 from rvc_core.noise import NoiseField
 from rvc_core.options import ConversionOptions
@@ -67,7 +73,7 @@ class PieceMaker:
         models: Models,
         options: ConversionOptions,
         padded: Recording,
-        melody: Melody | None,
+        melody: GrowingMelody | None,
         run: Run,
     ) -> None:
         self.options = options
@@ -75,13 +81,15 @@ class PieceMaker:
         self.run = run
         self._models = models
         self._padded = padded
-        self._melody = melody
-        self._pitch = None if melody is None else melody.pitch(models.voice.config)
+        self._growing = melody
+        self._melody: Melody | None = None
+        self._pitch: Pitch | None = None
         self._noise = NoiseField(options.seed)
 
     def make(self, piece: Piece) -> Samples:
         """Samples of `piece` at the voice's rate."""
         config = self.voice.config
+        self._follow_melody(math.ceil(piece.stop * config.frame_rate / SAMPLE_RATE))
         with self.run.stage("feature"):
             content, retrieved = self._content(piece)
             first = int(piece.start * config.frame_rate / SAMPLE_RATE)
@@ -91,6 +99,10 @@ class PieceMaker:
             content = self._protect(content, retrieved, first)
         with self.run.stage("synth"):
             return self._synthesize(content, first, piece)
+
+    def _follow_melody(self, n_frames: int) -> None:
+        if self._growing is not None:
+            self._melody, self._pitch = self._growing.until(n_frames)
 
     def _content(self, piece: Piece) -> tuple[Samples, Samples]:
         """Features of the piece as encoded, and with those of the index blended in."""
@@ -111,8 +123,8 @@ class PieceMaker:
         counts = [int(piece.stop * config.frame_rate / SAMPLE_RATE) - first]
         if config.frame_rate == DETECTOR_RATE:
             counts.append(2 * n_content)
-        if self._melody is not None:
-            counts.append(len(self._melody.f0) - first)
+        if self._growing is not None:
+            counts.append(self._growing.n_frames - first)
         return min(counts)
 
     def _stretch(
@@ -194,32 +206,89 @@ class PieceMaker:
 
 
 def standard_pieces(
-    maker: PieceMaker, recording: Recording, wanted: int, timing: ChunkTiming
-) -> Samples:
-    """`wanted` samples at the voice's rate, pieces cross-fading where they meet."""
-    rate = maker.voice.sample_rate
-    chunks = split_at_quiet_points(recording, timing)
-    edges = [rate + round(chunk.start * rate / SAMPLE_RATE) for chunk in chunks]
-    edges.append(rate + wanted)
-    fade = round(FADE_S / 2 * rate)
-    pieces = []
-    for number, chunk in enumerate(chunks):
-        maker.run.report("synth", number, len(chunks))
-        start = edges[number] - (fade if number > 0 else 0)
-        stop = edges[number + 1] + (fade if number + 1 < len(chunks) else 0)
-        piece = Piece(chunk.start, chunk.stop + 2 * CONTEXT, (start, stop))
-        pieces.append(maker.make(piece))
-    maker.run.report("synth", len(chunks), len(chunks))
-    return crossfade(pieces, 2 * fade)
+    maker: PieceMaker, recording: Recording, wanted: int, make_room: Callable[[], int]
+) -> Iterator[Samples]:
+    """`wanted` samples at the voice's rate, part by part; pieces cross-fade where they meet.
+
+    Where the device is out of memory, the rest is done in shorter pieces: raises `OutOfMemory`
+    if that does not help.
+    """
+    fade = round(FADE_S / 2 * maker.voice.sample_rate)
+    joiner, plan = Joiner(2 * fade), _Plan(recording, make_room)
+    while plan.is_open:
+        maker.run.report("synth", plan.n_done, len(plan.chunks))
+        piece = _faded_piece(plan, maker.voice.sample_rate, wanted, fade)
+        samples = _try_piece(maker, piece)
+        if samples is not None:
+            plan.n_done += 1
+            yield joiner.add(samples, is_last=not plan.is_open)
+        else:
+            plan.relieve(maker.voice.device)
+    maker.run.report("synth", plan.n_done, len(plan.chunks))
 
 
-def official_pieces(maker: PieceMaker, recording: Recording) -> Samples:
+def official_pieces(maker: PieceMaker, recording: Recording) -> Iterator[Samples]:
     """What official RVC gives: cuts on its own grid, the last 10 or 20 ms of each piece lost."""
-    chunks = split_at_quiet_points(recording, TIMINGS[0], grid=HOP_LENGTH, shortest=0)
-    pieces = []
+    chunks = split_at_quiet_points(recording, OFFICIAL_TIMING, grid=HOP_LENGTH, shortest=0)
     for number, chunk in enumerate(chunks):
         maker.run.report("synth", number, len(chunks))
         extra = HOP_LENGTH if number + 1 < len(chunks) else 0
-        pieces.append(maker.make(Piece(chunk.start, chunk.stop + 2 * CONTEXT + extra)))
+        yield maker.make(Piece(chunk.start, chunk.stop + 2 * CONTEXT + extra))
     maker.run.report("synth", len(chunks), len(chunks))
-    return np.concatenate(pieces)
+
+
+class _Plan:
+    """The chunks of a recording, of which `n_done` are done; those to come may become shorter."""
+
+    def __init__(self, recording: Recording, make_room: Callable[[], int]) -> None:
+        self.chunks = split_at_quiet_points(recording, GROWING_TIMING)
+        self.n_done = 0
+        self._recording = recording
+        self._make_room = make_room
+        self._shorter = list(SHORTER_TIMINGS)
+        self._has_asked = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is to be done."""
+        return self.n_done < len(self.chunks)
+
+    def relieve(self, device: torch.device) -> None:
+        """Make room, once for each length of chunks, or else make those to come shorter."""
+        if not self._has_asked:
+            self._has_asked = True
+            if self._make_room() > 0:
+                return
+        failed = self.chunks[self.n_done]
+        while self._shorter:
+            rest = self._split_from(failed.start, self._shorter.pop(0))
+            if rest[0].stop < failed.stop:
+                self.chunks[self.n_done :] = rest
+                self._has_asked = False
+                return
+        shortest_s = SHORTER_TIMINGS[-1].aims[0].length_s
+        raise OutOfMemory(
+            f"The device {device} is out of memory, even for pieces of {shortest_s} s."
+        )
+
+    def _split_from(self, start: int, timing: ChunkTiming) -> list[Chunk]:
+        chunks = split_at_quiet_points(self._recording[start:], timing)
+        return [Chunk(start + chunk.start, start + chunk.stop) for chunk in chunks]
+
+
+def _faded_piece(plan: _Plan, rate: int, wanted: int, fade: int) -> Piece:
+    """The piece of the next chunk, which reaches over its cuts by the length of a fade."""
+    chunk = plan.chunks[plan.n_done]
+    start, stop = rate, rate + wanted
+    if plan.n_done > 0:
+        start += round(chunk.start * rate / SAMPLE_RATE) - fade
+    if plan.n_done + 1 < len(plan.chunks):
+        stop = rate + round(chunk.stop * rate / SAMPLE_RATE) + fade
+    return Piece(chunk.start, chunk.stop + 2 * CONTEXT, (start, stop))
+
+
+def _try_piece(maker: PieceMaker, piece: Piece) -> Samples | None:
+    try:
+        return maker.make(piece)
+    except torch.OutOfMemoryError:
+        return None  # the traceback, which holds tensors, is gone before the next try

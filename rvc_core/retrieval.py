@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rvc_core.errors import IndexMismatch, InvalidIndex
+from rvc_core.token import check_current
 
 Array = npt.NDArray[np.float32]
 
 NEIGHBOURS = 8
+BATCH = 256  # frames searched between two looks at the token
 MAX_INDEX_BYTES = 4 << 30
 _MIN_DISTANCE = 1e-12  # squared; a frame found in the index gets that neighbour alone
 
@@ -43,6 +45,13 @@ class FeatureIndex:
         Neighbours weigh by the inverse square of their squared distance, as in official RVC.
         Frames without any neighbour in the probed lists stay as they are.
         """
+        batches = []
+        for start in range(0, len(content), BATCH):
+            check_current()
+            batches.append(self._blend_batch(content[start : start + BATCH], index_rate))
+        return np.concatenate(batches)
+
+    def _blend_batch(self, content: Array, index_rate: float) -> Array:
         distances, ids, vectors = self._index.search_and_reconstruct(content, NEIGHBOURS)
         found = ids >= 0
         weights = np.square(1 / np.maximum(distances, _MIN_DISTANCE)) * found

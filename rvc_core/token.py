@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rvc_core.errors import Cancelled, DeadlineExceeded
 
@@ -20,10 +22,18 @@ class Token:
         self._deadline = math.inf if timeout_s is None else clock() + timeout_s
         self._timeout_s = timeout_s
         self._cancelled = threading.Event()
+        self._cancelled_at: float | None = None
 
     def cancel(self) -> None:
         """End the work at its next check."""
+        if self._cancelled_at is None:
+            self._cancelled_at = self._clock()
         self._cancelled.set()
+
+    @property
+    def cancelled_for_s(self) -> float:
+        """Seconds since `cancel` was first called; 0 if it was not."""
+        return 0.0 if self._cancelled_at is None else self._clock() - self._cancelled_at
 
     @property
     def cancelled(self) -> bool:
@@ -44,3 +54,26 @@ class Token:
                 param="timeout_s",
                 value=self._timeout_s,
             )
+
+    @contextmanager
+    def governing(self) -> Iterator[None]:
+        """For the time of the block, `check_current` in this thread checks this token."""
+        before = _CURRENT.set(self)
+        try:
+            yield
+        finally:
+            _CURRENT.reset(before)
+
+
+# Networks are shared between threads and nested deeply; what they work for is known here.
+_CURRENT: ContextVar[Token | None] = ContextVar("token", default=None)
+
+
+def check_current() -> None:
+    """Raise if the work of this thread is no longer wanted; takes a microsecond.
+
+    Long loops, and networks between their layers, call it so that work ends soon.
+    """
+    token = _CURRENT.get()
+    if token is not None:
+        token.check()

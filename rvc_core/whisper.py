@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from rvc_core.errors import ContentEncoderMismatch, InvalidWeights
 from rvc_core.network_model import NetworkModel
+from rvc_core.token import check_current
 from rvc_core.weights import load_strictly, read_safetensors
 
 CONTENT_NAME = "whisper-tiny.en:2+4"
@@ -80,6 +81,7 @@ class _Network(nn.Module):
         x = x + positions[: x.shape[1]]  # (batch, frames, width)
         tapped = x
         for number, block in enumerate(self.blocks, start=1):
+            check_current()
             x = block(x)
             if number == _TAP:
                 tapped = x

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -82,21 +83,37 @@ def estimate_in_blocks(
     """As `estimator.estimate`, but for audio of any length: no call sees more than a block.
 
     A block hears `overlap_s` more on either side, which is dropped; audio that fits into one
-    block with that is estimated at once. `token` is checked before each block.
+    block with that is estimated at once. `token` is checked after each block.
     """
-    block, overlap = (round(s * _FRAMES_PER_SECOND) for s in (block_s, overlap_s))
-    if len(samples) <= (block + 2 * overlap) * _HOP_LENGTH:
-        return estimator.estimate(samples, n_frames)
     pieces = []
-    for first in range(0, n_frames, block):
+    for piece in estimate_blocks(estimator, samples, n_frames, (block_s,), overlap_s):
+        pieces.append(piece)
         if token is not None:
             token.check()
-        last = min(first + block, n_frames)
+    return np.concatenate(pieces)
+
+
+def estimate_blocks(
+    estimator: F0Estimator,
+    samples: NDArray[np.floating],
+    n_frames: int,
+    blocks_s: Sequence[float],
+    overlap_s: float = 2.0,
+) -> Iterator[NDArray[np.float64]]:
+    """As `estimate_in_blocks`, each block when it is asked for; the last length repeats."""
+    overlap = round(overlap_s * _FRAMES_PER_SECOND)
+    if len(samples) <= (blocks_s[0] * _FRAMES_PER_SECOND + 2 * overlap) * _HOP_LENGTH:
+        yield estimator.estimate(samples, n_frames)
+        return
+    last = 0
+    for block_s in chain(blocks_s, repeat(blocks_s[-1])):
+        if last == n_frames:
+            return
+        first, last = last, min(last + round(block_s * _FRAMES_PER_SECOND), n_frames)
         # What the estimator hears: whole frames, or to the end of the audio.
         start, end = max(0, first - overlap), min(last + overlap, n_frames)
         part = samples[start * _HOP_LENGTH : end * _HOP_LENGTH if end < n_frames else None]
-        pieces.append(estimator.estimate(part, end - start)[first - start : last - start])
-    return np.concatenate(pieces)
+        yield estimator.estimate(part, end - start)[first - start : last - start]
 
 
 def _load_rmvpe(weights: Path | None, device: str) -> F0Estimator:

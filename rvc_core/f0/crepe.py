@@ -26,6 +26,7 @@ from rvc_core.f0.frames import (
 )
 from rvc_core.network_model import NetworkModel
 from rvc_core.pitch import F0_MAX_HZ, F0_MIN_HZ
+from rvc_core.token import check_current
 from rvc_core.weights import load_strictly, read_torch_file, without_weights
 
 PERIODICITY_THRESHOLD = 0.1
@@ -64,6 +65,7 @@ class Crepe(NetworkModel[nn.Module]):
 
     def _infer(self, windows: Tensor) -> Tensor:
         """Salience (windows, 360), 0 for windows of silence."""
+        check_current()
         deviation, mean = torch.std_mean(windows, dim=1, keepdim=True)
         heard = deviation > _QUIET
         salience: Tensor = self._network((windows - mean) / deviation.clamp(min=_QUIET))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from rvc_core.f0.frames import HOP_LENGTH, SAMPLE_RATE, fit_frames
 from rvc_core.pitch import F0_MAX_HZ, F0_MIN_HZ
+from rvc_core.token import check_current
 
 _FRAME_LENGTH = 672  # samples: just over two periods of the lowest pitch; longer blurs speech
 _SEMITONES_PER_BIN = 0.2  # half of this takes four times as long
@@ -32,6 +33,7 @@ class Pyin:
         """F0 in Hz of 16 kHz `samples`, shape (n_frames,), 0 = unvoiced."""
         pieces = []
         for first in range(0, len(samples) // HOP_LENGTH + 1, _PIECE):
+            check_current()
             start, end = max(0, first - _OVERLAP), first + _PIECE + _OVERLAP
             f0 = _estimate_piece(samples[start * HOP_LENGTH : end * HOP_LENGTH])
             pieces.append(f0[first - start :][:_PIECE])

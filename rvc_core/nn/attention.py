@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rvc_core.token import check_current
+
 QUERY_BLOCK = 256  # rows of the attention matrix held at once: memory stays linear in frames
 
 
@@ -57,6 +59,7 @@ class RelativeAttention(nn.Module):
 
     def _attend(self, query: Tensor, start: int, key: Tensor, value: Tensor) -> Tensor:
         """Output of the queries of frames `start` and on, (heads, queries, head_dim)."""
+        check_current()
         frames = key.shape[1]
         inside = slice(self.window, self.window + frames)
         scores = query.new_zeros(self.n_heads, query.shape[1], frames + 2 * self.window)
@@ -88,7 +91,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out, (batch, channels, frames)."""
+        check_current()
         hidden = F.relu(self.conv_1(F.pad(x, self.padding)))
+        check_current()
         return torch.as_tensor(self.conv_2(F.pad(hidden, self.padding)))
 
 
@@ -121,6 +126,7 @@ class Transformer(nn.Module):
             self.attn_layers, self.norm_layers_1, self.ffn_layers, self.norm_layers_2, strict=True
         )
         for attention, norm_1, feed_forward, norm_2 in layers:
+            check_current()
             x = norm_1(x + attention(x))
             x = norm_2(x + feed_forward(x))
         return x

@@ -6,6 +6,9 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from rvc_core.token import check_current
 
 N_MELS = 128
 N_BINS = 360
@@ -18,12 +21,29 @@ _REACH = 4  # bins on either side of a peak that carry its pitch
 _BASE_HZ = 10.0  # of 0 cents
 
 
-class _SwapAxes(nn.Module):
-    """Frames before channels, or back."""
+class _Pointwise(nn.Conv1d):
+    """A convolution of one frame over (batch, frames, channels)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, a, b) to (batch, b, a)."""
-        return x.transpose(1, 2)
+        """Map (batch, frames, channels in) to (batch, frames, channels out)."""
+        return functional.linear(x, self.weight[:, :, 0], self.bias)
+
+
+class _Depthwise(nn.Conv1d):
+    """A convolution over the frames of each channel of (batch, frames, channels).
+
+    It runs as a two-dimensional one of height 1, channels innermost in memory: on a CPU that takes
+    an eighth of the time.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape in and out."""
+        flat = x.transpose(1, 2).unsqueeze(2)  # (batch, channels, 1, frames)
+        weight = self.weight.unsqueeze(2)
+        y = functional.conv2d(
+            flat, weight, self.bias, padding=(0, _KERNEL // 2), groups=self.groups
+        )
+        return y.squeeze(2).transpose(1, 2)  # (batch, frames, channels)
 
 
 class _ConvModule(nn.Module):
@@ -32,17 +52,16 @@ class _ConvModule(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         inner = 2 * _WIDTH
-        depthwise = nn.Conv1d(inner, inner, _KERNEL, padding=_KERNEL // 2, groups=inner)
-        self.net = nn.Sequential(
-            nn.LayerNorm(_WIDTH),
-            _SwapAxes(),
-            nn.Conv1d(_WIDTH, 2 * inner, 1),
-            nn.GLU(dim=1),
-            nn.Sequential(OrderedDict(conv=depthwise)),
-            nn.SiLU(),
-            nn.Conv1d(inner, _WIDTH, 1),
-            _SwapAxes(),
-        )
+        depthwise = _Depthwise(inner, inner, _KERNEL, groups=inner)
+        layers = {
+            "0": nn.LayerNorm(_WIDTH),
+            "2": _Pointwise(_WIDTH, 2 * inner, 1),
+            "3": nn.GLU(dim=-1),
+            "4": nn.Sequential(OrderedDict(conv=depthwise)),
+            "5": nn.SiLU(),
+            "6": _Pointwise(inner, _WIDTH, 1),
+        }
+        self.net = nn.Sequential(OrderedDict(layers))  # numbered as in the file
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, frames, width) to the same shape."""
@@ -73,6 +92,7 @@ class _Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, frames, width) to the same shape."""
         for layer in self.encoder_layers:
+            check_current()
             x = layer(x)
         return x
 

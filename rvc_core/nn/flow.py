@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rvc_core.token import check_current
+
 
 class WaveNet(nn.Module):
     """Gated convolutions with residual and skip outputs, conditioned on the speaker."""
@@ -29,7 +31,9 @@ class WaveNet(nn.Module):
         output = torch.zeros_like(x)
         layers = zip(self.in_layers, self.res_skip_layers, conditions, strict=True)
         for gate, res_skip, condition in layers:
+            check_current()
             filtered, gated = (gate(x) + condition).chunk(2, dim=1)
+            check_current()
             mixed = res_skip(filtered.tanh() * gated.sigmoid())
             if mixed.shape[1] > self.channels:
                 x = x + mixed[:, : self.channels]

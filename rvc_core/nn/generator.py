@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rvc_core.nn.source import SineSource
+from rvc_core.token import check_current
 
 SLOPE = 0.1  # of every leaky ReLU but the last
 LAST_SLOPE = 0.01
@@ -96,6 +97,7 @@ class PairedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
+            check_current()
             x = x + plain(F.leaky_relu(dilated(F.leaky_relu(x, SLOPE)), SLOPE))
         return x
 
@@ -110,6 +112,7 @@ class SingleBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape in and out."""
         for dilated in self.convs:
+            check_current()
             x = x + dilated(F.leaky_relu(x, SLOPE))
         return x
 
@@ -144,6 +147,7 @@ class Generator(nn.Module):
         flat = latent.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         x = self.conv_pre(flat) + self.cond(speaker).unsqueeze(2)
         for stage, up in enumerate(self.ups):
+            check_current()
             x = up(F.leaky_relu(x, SLOPE))
             if excitation is not None:
                 x = x + self.noise_convs[stage](excitation.unsqueeze(2))

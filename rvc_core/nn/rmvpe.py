@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rvc_core.token import check_current
+
 N_MELS = 128
 N_BINS = 360
 N_LEVELS = 5
@@ -19,6 +21,7 @@ _FIRST_CHANNELS = 16
 _BRIDGE_LEVELS = 4
 _HEAD_CHANNELS = 3
 _GRU_WIDTH = 256
+_GRU_SLICE = 512  # frames
 
 
 class _ResidualBlock(nn.Module):
@@ -38,6 +41,7 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, n_in, time, mel) to (batch, n_out, time, mel)."""
+        check_current()
         changed: Tensor = self.conv(x) + self.shortcut(x)
         return changed
 
@@ -160,8 +164,24 @@ class _Recurrence(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, time, channels * mel) to (batch, time, 512)."""
-        states: Tensor = self.gru(x)[0]
-        return states
+        if x.device.type != "cpu":
+            states: Tensor = self.gru(x)[0]
+            return states
+        # Slice by slice, with a look at the token between: a minute takes a CPU a second.
+        behind = self._one_way(x.flip(1), "_reverse").flip(1)
+        return torch.cat([self._one_way(x, ""), behind], dim=2)
+
+    def _one_way(self, x: Tensor, suffix: str) -> Tensor:
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weights = [getattr(self.gru, name + suffix) for name in names]
+        state = x.new_zeros(1, len(x), _GRU_WIDTH)
+        slices = []
+        for start in range(0, x.shape[1], _GRU_SLICE):
+            check_current()
+            part = x[:, start : start + _GRU_SLICE]
+            states, state = torch.gru(part, state, weights, True, 1, 0.0, False, False, True)
+            slices.append(states)
+        return torch.cat(slices, dim=1)
 
 
 class RMVPENetwork(nn.Module):

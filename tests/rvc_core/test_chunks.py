@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvc_core.chunks import (
     SAMPLE_RATE,
+    SHORTER_TIMINGS,
     STANDARD_GRID,
-    TIMINGS,
+    Aim,
     Chunk,
-    crossfade,
+    ChunkTiming,
+    Joiner,
     split_at_quiet_points,
 )
 
-SHORT = TIMINGS[2]  # 9 s at most, cut near 8 s, within 2 s
+SHORT = SHORTER_TIMINGS[1]  # 9 s at most, cut near 8 s, within 2 s
+
+
+def join(pieces: list[npt.NDArray[np.float32]], overlap: int) -> npt.NDArray[np.float32]:
+    joiner = Joiner(overlap)
+    last = len(pieces) - 1
+    return np.concatenate([joiner.add(p, is_last=n == last) for n, p in enumerate(pieces)])
 
 
 def test_a_short_recording_stays_whole() -> None:
@@ -41,6 +50,16 @@ def test_quiet_means_small_and_not_balanced() -> None:
     assert first.stop >= round(8.5 * SAMPLE_RATE) - STANDARD_GRID
 
 
+def test_chunks_have_their_own_aims_and_the_last_one_repeats() -> None:
+    timing = ChunkTiming(5, (Aim(2, 1), Aim(4, 1), Aim(6, 1)))
+    samples = np.ones(20 * SAMPLE_RATE)
+    for quiet_s in (2.5, 5.5, 12.5, 17.5):
+        samples[round(quiet_s * SAMPLE_RATE) :][:800] = 0
+    chunks = split_at_quiet_points(samples, timing)
+    seconds = [chunk.stop / SAMPLE_RATE for chunk in chunks]
+    np.testing.assert_allclose(seconds, [2.5, 5.5, 12.5, 17.5, 20], atol=0.06)
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 40 * SAMPLE_RATE), st.integers(0, 5))
 def test_chunks_cover_the_recording_once_on_the_grid(n_samples: int, seed: int) -> None:
@@ -64,12 +83,10 @@ def test_joining_pieces_of_one_signal_gives_the_signal(lengths: list[int], overl
     for length in lengths:
         pieces.append(signal[start : start + length])
         start += length - overlap
-    joined = crossfade(pieces, overlap)
-    np.testing.assert_allclose(joined, signal[: start + overlap], atol=1e-6)
+    np.testing.assert_allclose(join(pieces, overlap), signal[: start + overlap], atol=1e-6)
 
 
 def test_joining_leaves_the_pieces_alone() -> None:
     pieces = [np.ones(4, np.float32), np.zeros(4, np.float32)]
-    joined = crossfade(pieces, 2)
-    np.testing.assert_allclose(joined, [1, 1, 0.75, 0.25, 0, 0])
+    np.testing.assert_allclose(join(pieces, 2), [1, 1, 0.75, 0.25, 0, 0])
     assert pieces[0].all()

@@ -97,7 +97,7 @@ def test_options_reach_the_conversion(folder: Path) -> None:
         (["in.wav", "-o", "out.wav", "--voice", "x/nobody.pth"], EXIT_FAILED, "voice_not_found: "),
         (["gone.wav", "-o", "out.wav", "--voice", "tiny"], EXIT_FAILED, "undecodable_audio: "),
         (["in.wav", "-o", "in.wav", "--voice", "tiny"], EXIT_USAGE, "invalid_option: "),
-        (["in.wav", "-o", "out.ogg", "--voice", "tiny"], EXIT_USAGE, "invalid_option: "),
+        (["in.wav", "-o", "out.aiff", "--voice", "tiny"], EXIT_USAGE, "invalid_option: "),
         (["in.wav", "in.wav", "-o", "in.wav", "--voice", "tiny"], EXIT_USAGE, "invalid_option: "),
         (
             ["in.wav", "-o", "out.wav", "--voice", "tiny", "--protect", "9"],

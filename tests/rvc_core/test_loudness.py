@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import librosa
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rvc_core.loudness import (
+    LoudnessMatcher,
+    PeakLimiter,
     limit_peak,
     loudness_steps,
     match_loudness,
@@ -119,6 +122,75 @@ def test_any_length_is_matched(n_converted: int, n_reference: int) -> None:
     matched = match_loudness(converted, 40_000, reference, 16_000, 0.5)
     assert matched.shape == converted.shape
     assert np.isfinite(matched).all()
+
+
+def in_parts(
+    step: LoudnessMatcher | PeakLimiter, samples: NDArray[np.float32], sizes: list[int]
+) -> NDArray[np.float32]:
+    """What a step gives that is fed parts of `sizes`, in turn."""
+    parts: list[NDArray[np.float32]] = []
+    start = 0
+    for size in itertools.cycle(sizes):
+        if start >= len(samples):
+            return np.concatenate([*parts, step.finish()])
+        parts.append(step.push(samples[start : start + size]))
+        start += size
+    raise AssertionError
+
+
+sizes = st.lists(st.integers(1, 20_000), min_size=1, max_size=4)
+
+
+@bounded
+@given(n_samples=st.integers(1, 90_000), sizes=sizes, mix=st.floats(0, 0.99))
+def test_loudness_is_matched_the_same_however_it_is_parted(
+    n_samples: int, sizes: list[int], mix: float
+) -> None:
+    converted, reference = swelling_noise(n_samples, 1), swelling_noise(36_000, 2)
+    wanted = loudness_steps(reference, 16_000)
+    parted = in_parts(LoudnessMatcher(wanted, 40_000, n_samples, mix), converted, sizes)
+    whole = match_loudness(converted, 40_000, reference, 16_000, mix)
+    np.testing.assert_array_equal(parted, whole)
+
+
+def test_matched_loudness_is_held_back_for_two_seconds_at_most() -> None:
+    converted = swelling_noise(400_000, 1)
+    matcher = LoudnessMatcher(np.ones(21, np.float32), 40_000, 400_000, 0.5)
+    ready = sum(len(matcher.push(part)) for part in np.split(converted[:200_000], 5))
+    assert 200_000 - 80_000 <= ready < 200_000
+
+
+@bounded
+@given(n_samples=st.integers(0, 30_000), sizes=sizes, seed=st.integers(0, 3))
+def test_no_peak_passes_the_limiter_and_the_parts_do_not_matter(
+    n_samples: int, sizes: list[int], seed: int
+) -> None:
+    loud = (2 * swelling_noise(n_samples, seed)).astype(np.float32)
+    once = in_parts(PeakLimiter(16_000), loud, [max(1, n_samples)])
+    parted = in_parts(PeakLimiter(16_000), loud, sizes)
+    assert len(once) == n_samples
+    assert np.abs(once).max(initial=0.0) <= 0.99
+    np.testing.assert_allclose(parted, once, atol=2e-7)
+
+
+def test_the_limiter_leaves_everything_alone_that_is_no_peak() -> None:
+    samples = sine(1.0, 16_000, amplitude=0.5)
+    samples[8_000] = 1.5
+    limited = in_parts(PeakLimiter(16_000), samples, [1_000])
+    near = slice(8_000 - 800, 8_000 + 801)  # 50 ms on each side
+    outside = np.delete(np.arange(16_000), np.arange(16_000)[near])
+    np.testing.assert_array_equal(limited[outside], samples[outside])
+    assert limited[8_000] == pytest.approx(0.99, abs=1e-3)
+
+
+def test_the_limiter_changes_its_gain_smoothly() -> None:
+    samples = sine(1.0, 16_000, amplitude=0.5)
+    samples[8_000] = 1.98
+    limited = in_parts(PeakLimiter(16_000), samples, [16_000])
+    audible = np.abs(samples) > 0.1
+    gain = limited[audible] / samples[audible]
+    assert gain.min() == pytest.approx(0.5, abs=0.01)
+    assert np.abs(np.diff(gain)).max() < 0.02
 
 
 # A full-scale sine of 997 Hz has -3.01 LUFS in one channel (BS.1770-4, note under table 1).

@@ -26,12 +26,13 @@ def asking(url: str, recording: bytes) -> Iterator[None]:
     """A request was sent; at the end of the block its client goes away."""
     files = {"audio": ("a.wav", recording)}
     prepared = requests.Request("POST", f"{url}/api/v1/convert", files=files).prepare()
-    assert isinstance(prepared.body, bytes)
+    body = prepared.body
+    assert isinstance(body, bytes)
     lines = ["POST /api/v1/convert HTTP/1.1", "Host: test"]
-    lines += [f"{name}: {prepared.headers[name]}" for name in ("Content-Type", "Content-Length")]
+    lines += [f"{name}: {prepared.headers[name]!s}" for name in ("Content-Type", "Content-Length")]
     address = urlsplit(url)
     with socket.create_connection((str(address.hostname), int(address.port or 0))) as client:
-        client.sendall("\r\n".join([*lines, "", ""]).encode() + prepared.body)
+        client.sendall("\r\n".join([*lines, "", ""]).encode() + body)
         yield
 
 
