@@ -272,7 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     convert = commands.add_parser("convert", help="convert a recording")
     convert.add_argument("recording", type=Path)
-    convert.add_argument("converted", type=Path, help="the suffix is the format: wav, flac, mp3, ogg")
+    convert.add_argument("converted", type=Path, help="the suffix is the format: wav, mp3 ...")
     convert.add_argument("--voice")
     convert.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE")
     convert.set_defaults(run=_convert)
