@@ -105,7 +105,7 @@ class _Sndfile:
         self.n_bytes: int | None = None
         container, subtype = kind
         self._out = out
-        self._waiting = np.zeros(0, np.float32)
+        self._waiting: Samples = np.zeros(0, np.float32)
         self._file = soundfile.SoundFile(
             out, "w", sample_rate, 1, subtype=subtype, format=container
         )

@@ -48,7 +48,7 @@ class Chain:
 
     def finish(self) -> Samples:
         """The samples that are left."""
-        samples = np.zeros(0, np.float32)
+        samples: Samples = np.zeros(0, np.float32)
         for step in self._steps:
             samples = np.concatenate([step.push(samples), step.finish()])
         return samples

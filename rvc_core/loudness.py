@@ -40,7 +40,8 @@ class PeakLimiter:
         self._ceiling = ceiling
         self._half = max(1, round(_LIMITER_S * sample_rate / 2))
         self._reach = 4 * self._half  # as far off as a peak can lower a sample
-        self._heard = np.zeros(self._reach, np.float32)  # the reach before what waits, and that
+        # what waits, and as much before it as its peaks reach
+        self._heard: Samples = np.zeros(self._reach, np.float32)
 
     def push(self, samples: Samples) -> Samples:
         """The samples that are ready, given the next ones."""
@@ -100,9 +101,10 @@ class LoudnessMatcher:
         self._wanted, self._mix = wanted, np.float32(mix)
         self._rate, self._half = sample_rate, sample_rate // 2
         self._n_samples, self._n_steps = n_samples, 1 + n_samples // self._half
-        self._steps = np.zeros(0, np.float32)
-        self._unmeasured = np.zeros(self._half, np.float32)  # silence before the first sample
-        self._waiting = np.zeros(0, np.float32)
+        self._steps: Samples = np.zeros(0, np.float32)
+        # silence before the first sample
+        self._unmeasured: Samples = np.zeros(self._half, np.float32)
+        self._waiting: Samples = np.zeros(0, np.float32)
         self._place = 0  # of the first sample that waits
 
     def push(self, samples: Samples) -> Samples:

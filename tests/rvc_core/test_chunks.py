@@ -87,6 +87,6 @@ def test_joining_pieces_of_one_signal_gives_the_signal(lengths: list[int], overl
 
 
 def test_joining_leaves_the_pieces_alone() -> None:
-    pieces = [np.ones(4, np.float32), np.zeros(4, np.float32)]
+    pieces: list[npt.NDArray[np.float32]] = [np.ones(4, np.float32), np.zeros(4, np.float32)]
     np.testing.assert_allclose(join(pieces, 2), [1, 1, 0.75, 0.25, 0, 0])
     assert pieces[0].all()
