@@ -148,6 +148,110 @@ ERRORS: Mapping[str, Words] = MappingProxyType(
             "The voice could not be loaded a moment ago. Try again shortly.",
             "声音刚才载入失败，请稍后再试。",
         ),
+        # Files and voices that are taken in
+        "upload_too_large": Words(
+            "The file is larger than this server takes. Use a smaller one, or ask the operator.",
+            "文件超过服务器允许的大小。请换小一点的文件，或联系管理员。",
+        ),
+        "unsafe_archive": Words(
+            "The archive holds more than a voice and its index, so it was not opened.",
+            "压缩包中有声音不需要的内容，因此没有打开。请只打包声音和它的索引。",
+        ),
+        "inspection_failed": Words(
+            "The file could not be examined in the time and memory for uploads; it may be damaged.",
+            "在限定的内存和时间内无法检查该文件，它可能已损坏。",
+        ),
+        "voice_exists": Words(
+            "There is already a voice of that name. Choose another name, or replace it.",
+            "已有同名的声音。请换一个名称，或选择替换。",
+        ),
+        # Recordings by address
+        "feature_disabled": Words(
+            "This is switched off on this server. The operator can switch it on.",
+            "此功能在本服务器上已关闭，管理员可以启用。",
+        ),
+        "address_refused": Words(
+            "This address is not on the public network, so nothing was fetched. Use another one.",
+            "该地址不在公共网络上，因此没有下载。请换一个地址。",
+        ),
+        "fetch_failed": Words(
+            "The address could not be read. Check it, or upload the file instead.",
+            "无法读取该地址。请检查地址，或直接上传文件。",
+        ),
+        "fetch_timeout": Words(
+            "The address took too long to answer. Try again, or upload the file instead.",
+            "该地址响应太慢。请重试，或直接上传文件。",
+        ),
+        # Jobs
+        "job_not_found": Words(
+            "There is no such job, or it was deleted.",
+            "没有这个任务，或已被删除。",
+        ),
+        "job_not_finished": Words(
+            "The job has not finished yet. Wait a little.",
+            "任务尚未完成，请稍候。",
+        ),
+        "job_failed": Words(
+            "The job has failed. Start it again, or look at what it says.",
+            "任务失败。可以重新开始，或查看原因。",
+        ),
+        "job_cancelled": Words(
+            "The job was cancelled. You can start it again.",
+            "任务已取消，可以重新开始。",
+        ),
+        "job_expired": Words(
+            "The job's files were removed, as it ended too long ago. Convert the recording again.",
+            "任务结束太久，文件已被删除。请重新转换。",
+        ),
+        "job_conflict": Words(
+            "The job is not in a state for that now. Reload the list.",
+            "任务当前的状态不允许此操作，请刷新列表。",
+        ),
+        "job_files_lost": Words(
+            "The job's recordings are no longer on the server. Upload them again.",
+            "任务的录音已不在服务器上，请重新上传。",
+        ),
+        "interrupted": Words(
+            "The server stopped twice during this job. Start it again, or ask the operator.",
+            "服务器在处理时中断了两次。请重新开始，或联系管理员。",
+        ),
+        "idempotency_conflict": Words(
+            "The same request key was used for something else. Use another one.",
+            "同一个请求键已用于其他请求，请换一个。",
+        ),
+        # Too much at once
+        "too_many_jobs": Words(
+            "Too many of your jobs are waiting. Come back when some have run.",
+            "您等待中的任务太多，请等部分完成后再试。",
+        ),
+        "too_many_at_once": Words(
+            "You have too many requests running. Wait for one to end.",
+            "您同时进行的请求太多，请等其中一个结束。",
+        ),
+        "rate_limited": Words(
+            "Too many requests in a short time. Wait a moment.",
+            "短时间内请求过多，请稍候。",
+        ),
+        "disk_full": Words(
+            "The server's disk is full. Ask the operator.",
+            "服务器磁盘已满，请联系管理员。",
+        ),
+        "disk_quota_exceeded": Words(
+            "The space for jobs is used up. Delete some that have ended.",
+            "任务的空间已用完，请删除一些已结束的任务。",
+        ),
+        "preempted": Words(
+            "The operator ended this conversion to free the device. Try again.",
+            "管理员为释放设备结束了这次转换，请重试。",
+        ),
+        "not_ready": Words(
+            "The server is still starting. Try again in a moment.",
+            "服务器正在启动，请稍后再试。",
+        ),
+        "no_worker_process": Words(
+            "The only device has no process of its own, so it cannot be restarted alone.",
+            "唯一的设备没有独立进程，无法单独重启。",
+        ),
     }
 )
 

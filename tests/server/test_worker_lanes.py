@@ -147,13 +147,19 @@ def test_voices_are_pinned_offloaded_and_released_on_every_device(services: Serv
     assert services.convert(request(), Token()).state_at_arrival == "unloaded"
 
 
+def state_of(services: Services) -> str:
+    return next(voice.state for voice in services.voices() if voice.id == "demo")
+
+
 def test_a_voice_is_loaded_into_a_worker_before_it_is_asked_for(services: Services) -> None:
     services.release("demo")
     loaded = services.load(LoadRequest("demo", "test"), Token())
     assert (loaded.state, loaded.device, loaded.state_at_arrival) == ("ready", "cpu", "unloaded")
     assert loaded.bytes > 10_000_000
     assert loaded.seconds > 0
+    until(lambda: state_of(services) == "ready")  # its process tells of it a moment later
     assert services.load(LoadRequest("demo", "test", to_host=True), Token()).state == "offloaded"
+    until(lambda: state_of(services) == "offloaded")
     assert services.convert(request(), Token()).state_at_arrival == "offloaded"
     services.unload("demo")
     assert services.convert(request(), Token()).state_at_arrival == "unloaded"
