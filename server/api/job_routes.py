@@ -28,7 +28,6 @@ ASYNC = Parameter(
 )
 WEBHOOK: Json = {
     "type": "string",
-    "format": "uri",
     "description": "Address that is told when the job has ended, where the server allows it.",
     "example": "",
 }

@@ -18,9 +18,13 @@ from schemathesis.transport.serialization import Binary
 
 RATE = 16_000
 UPLOADS = ("add_model", "inspect_model")
-# Other speakers, indexes and addresses than there are, and times that are too short or too long.
+# Other speakers, indexes, F0 methods and addresses than there are, and times that are too short or
+# too long.
 LEFT_OUT = frozenset(
-    {"spk_id", "index_path", "timeout_s", "keep_alive", "audio_url", "webhook_url", "items"}
+    {
+        *("spk_id", "index_path", "f0_method", "timeout_s", "keep_alive"),
+        *("audio_url", "webhook_url", "items"),
+    }
 )
 
 
