@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from waitress import wasyncore
@@ -74,7 +75,8 @@ class ApiServer:
         self._sweep(lambda channel: channel.total_outbufs_len > 0, deadline)
         server.trigger.pull_trigger(self._close_channels)
         server.task_dispatcher.shutdown(timeout=2)
-        server.trigger.pull_trigger(server.trigger.close)
+        with suppress(OSError):  # the loop may have closed it before it is written to
+            server.trigger.pull_trigger(server.trigger.close)
         self._thread.join(3)
         if self._thread.is_alive():
             logger.warning("The API's loop did not end.")
