@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.overhead import ApiCaller, serve, sung
+from benchmarks.overhead import ApiCaller, serve
+from benchmarks.sounds import sung
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ python -m benchmarks.overhead --models models --seconds 3
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import statistics
 import sys
@@ -18,10 +17,8 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
-import soundfile
-
 from api_server import create_app
+from benchmarks.sounds import sung
 from rvc_core.audio import read_audio
 from rvc_core.content import find_content_encoder, load_content_encoder
 from rvc_core.converter import VoiceConverter
@@ -34,7 +31,6 @@ from server.settings import Settings
 from server.sockets import bind, url_of
 from server.waitress_server import ApiServer
 
-RATE = 16_000
 VOICE = "demo"
 
 
@@ -106,16 +102,6 @@ class ApiCaller:
         if answer.status != 200:
             raise RuntimeError(answer.read().decode())
         return answer
-
-
-def sung(seconds: float) -> bytes:
-    """A vowel-like tone with vibrato, as a WAV file."""
-    time_s = np.arange(int(seconds * RATE)) / RATE
-    phase = 2 * np.pi * np.cumsum(220 * (1 + 0.03 * np.sin(2 * np.pi * 5 * time_s))) / RATE
-    harmonics = sum(np.sin(n * phase) / n for n in range(1, 12))
-    file = io.BytesIO()
-    soundfile.write(file, 0.2 * harmonics, RATE, format="WAV")
-    return file.getvalue()
 
 
 def _direct_call(services: Services, recording: bytes) -> Callable[[], object]:

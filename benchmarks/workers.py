@@ -6,7 +6,6 @@ python -m benchmarks.workers --models models --workers 2
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import statistics
 import sys
@@ -14,16 +13,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
+from benchmarks.sounds import sung
 from rvc_core.options import ConversionOptions
 from rvc_core.token import Token
 from server.records import ConvertRequest
 from server.services import Services, build_services
 from server.settings import Settings
-
-RATE = 16_000
 
 
 def main() -> int:
@@ -35,7 +30,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=6, help="in each round")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of the recording")
     arguments = parser.parse_args()
-    recording = _sung(arguments.seconds)
+    recording = sung(arguments.seconds)
     one, many = (_open(arguments.models, n) for n in (1, arguments.workers))
     try:
         for services in (one, many):
@@ -82,16 +77,6 @@ def _seconds_for(services: Services, recording: bytes, n_requests: int) -> float
     with ThreadPoolExecutor(n_requests) as pool:
         list(pool.map(convert, range(n_requests)))
     return time.perf_counter() - started
-
-
-def _sung(seconds: float) -> bytes:
-    """A vowel-like tone with vibrato, as a WAV file."""
-    time_s = np.arange(int(seconds * RATE)) / RATE
-    phase = 2 * np.pi * np.cumsum(220 * (1 + 0.03 * np.sin(2 * np.pi * 5 * time_s))) / RATE
-    harmonics = sum(np.sin(n * phase) / n for n in range(1, 12))
-    file = io.BytesIO()
-    soundfile.write(file, 0.2 * harmonics, RATE, format="WAV")
-    return file.getvalue()
 
 
 if __name__ == "__main__":
